@@ -1,0 +1,75 @@
+package door
+
+import (
+	"time"
+
+	"gatehouse/agent/site"
+	"gatehouse/hal"
+)
+
+// Relock says what ends an unlock pulse early.
+type Relock uint8
+
+// The three ways to relock. The zero value is the settings' default.
+const (
+	RelockOnClose Relock = iota // when the door closes again, or at the end of the time
+	RelockOnOpen                // as soon as the door opens, or at the end of the time
+	RelockTimer                 // at the end of the time only
+)
+
+// FirePolicy says what the fire input does to a door.
+type FirePolicy uint8
+
+// The fire policies.
+const (
+	FireNone    FirePolicy = iota // the default for fail: secure
+	FireRelease                   // the default for fail: safe
+)
+
+// Config is one door, validated. All times are positive; zero times mean "not
+// used" where the field says so.
+type Config struct {
+	ID   site.DoorID
+	Name string
+
+	Strike  hal.LineName // empty: a lock without a line of ours
+	Active  hal.Level    // the level that energises the coil
+	Fail    Fail
+	Unlock  time.Duration // length of an unlock pulse
+	Relock  Relock
+	Contact hal.LineName // empty: no contact
+	Open    hal.Level    // the contact's level when the door is open
+
+	Rex       hal.LineName // empty: no exit button
+	RexActive hal.Level
+	RexUnlock bool          // a press unlocks; false only masks forced
+	RexStuck  time.Duration // active longer than this is a fault
+
+	HeldWarn  time.Duration // zero: no warning
+	HeldAlarm time.Duration // zero: no held-open alarm
+
+	ADAUnlock, ADAWarn, ADAAlarm time.Duration // zero: as without ADA
+
+	Fire            FirePolicy
+	HardwareRelease bool // a maglock's way out that needs no software (door.md, Egress)
+
+	Area site.AreaID // the area that the door belongs to for lockdown --area; may be empty
+}
+
+// Fail says what the lock does without power.
+type Fail uint8
+
+// The fail modes. The zero value is the settings' default.
+const (
+	FailSecure Fail = iota // energised means unlocked
+	FailSafe               // energised means locked (a maglock)
+)
+
+// Energised returns the level of the strike line that energises the coil when
+// on is true, and the safe, de-energised one otherwise.
+func (c Config) Energised(on bool) hal.Level {
+	if on {
+		return c.Active
+	}
+	return !c.Active
+}

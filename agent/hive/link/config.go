@@ -1,0 +1,67 @@
+package link
+
+import (
+	"time"
+
+	"gatehouse/agent/site"
+)
+
+// Config is the Hive part of the settings, validated.
+type Config struct {
+	Devices    []DeviceConfig
+	Vend       VendConfig
+	QuietHours QuietHours
+	Lines      []LineConfig
+}
+
+// DeviceConfig is one device that may call (hive.md).
+type DeviceConfig struct {
+	Name     site.DeviceName
+	Key      Key
+	Versions Versions
+	Items    map[string]site.DoorID // name on the wire: door
+}
+
+// Key is a device's shared key, at least 16 raw bytes. It is redacted wherever
+// it is printed.
+type Key []byte
+
+// String redacts the key.
+func (Key) String() string { return "[key]" }
+
+// GoString redacts the key.
+func (Key) GoString() string { return "[key]" }
+
+// MarshalText redacts the key.
+func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }
+
+// Versions is the set of protocol versions that a device may speak.
+type Versions uint8
+
+// The versions.
+const (
+	Version1 Versions = 1 << iota
+	Version2
+)
+
+// VendConfig is the vending rule: credits that a new badge starts with, and the
+// number at or below which a reply carries alert.
+type VendConfig struct {
+	Credits int
+	Alert   int
+}
+
+// QuietHours is a span of each day in the site's time zone, minutes since
+// midnight. Start equal to End means there is none.
+type QuietHours struct {
+	Start, End int
+	Zone       *time.Location
+}
+
+// LineConfig is a point-to-point serial line with one device.
+type LineConfig struct {
+	Port   string
+	Baud   int
+	Device site.DeviceName
+	Reader site.ReaderID
+}

@@ -1,0 +1,51 @@
+package reader
+
+import (
+	"time"
+
+	"gatehouse/agent/card"
+	"gatehouse/agent/site"
+	"gatehouse/hal"
+)
+
+// Mode says what a reader asks of a person.
+type Mode uint8
+
+// The modes. The zero value is the settings' default.
+const (
+	ModeCard Mode = iota
+	ModeCardPIN
+	ModePIN
+	ModeEither
+	ModeClosed
+)
+
+// Config is one reader, validated.
+type Config struct {
+	ID   site.ReaderID
+	Door site.DoorID
+	From site.AreaID // area left; may be empty
+	To   site.AreaID // area entered; may be empty
+	Mode Mode
+
+	Wiegand *WiegandConfig // a reader on two GPIO lines
+	Serial  *SerialConfig  // a Hive device on a serial line: hive/link owns it
+}
+
+// WiegandConfig is a reader on two open-collector lines (wiegand.md).
+type WiegandConfig struct {
+	D0, D1  hal.LineName
+	LED     hal.LineName  // empty: none
+	Beeper  hal.LineName  // empty: none
+	LEDOn   hal.Level     // the level that lights the LED; low on most
+	BeepOn  hal.Level     // the level that sounds the beeper; low on most
+	Silence time.Duration // the longest end-of-frame silence, 5 to 25 ms; 25 ms by default
+	Formats []card.Format // what keypad and parity checks may assume; nil: all known
+}
+
+// SerialConfig is a Hive device on a serial line.
+type SerialConfig struct {
+	Port   string
+	Baud   int
+	Device site.DeviceName
+}
