@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	unlockWait = 1500 * time.Millisecond // how long a person tries a door
+	walkTime   = 1200 * time.Millisecond // how long a door stands open behind one
+	pressTime  = 300 * time.Millisecond
+)
+
+// player moves the people and the doors.
+type player struct {
+	w     *world
+	board *board
+	hive  map[string]*hiveReader
+	ends  []func()
+}
+
+// newPlayer connects to the board and makes the Hive readers; each serial one
+// gets a pseudo-terminal under its link.
+func newPlayer(w *world) (*player, error) {
+	b, err := dialBoard(w.path(w.Board))
+	if err != nil {
+		return nil, err
+	}
+	p := &player{w: w, board: b, hive: map[string]*hiveReader{}}
+	p.ends = append(p.ends, func() { b.Close() })
+	for _, r := range w.Readers {
+		if r.Device == "" {
+			continue
+		}
+		if err := p.addHive(r); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("reader %s: %w", r.ID, err)
+		}
+	}
+	return p, nil
+}
+
+func (p *player) addHive(r readerDesc) error {
+	key, err := p.w.key(r.KeyFile)
+	if err != nil {
+		return err
+	}
+	h := &hiveReader{device: r.Device, key: key, item: r.Item}
+	p.hive[r.ID] = h
+	if r.URL != "" {
+		h.talk = overHTTP(r.URL)
+		return nil
+	}
+	port, err := openPTY(p.w.path(r.PTY))
+	if err != nil {
+		return err
+	}
+	p.ends = append(p.ends, func() { port.Close() })
+	h.talk = overLine(port)
+	return nil
+}
+
+// openPTY makes a pseudo-terminal in raw mode and a link to its far end at
+// path, replacing an old link. The far end stays open here too, so that the
+// agent may close and open it.
+func openPTY(path string) (*os.File, error) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return nil, err
+	}
+	t, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+	if err == nil {
+		t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
+		t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+		err = unix.IoctlSetTermios(int(slave.Fd()), unix.TCSETS, t)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pty: %w", err)
+	}
+	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSymlink != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Symlink(slave.Name(), path); err != nil {
+		return nil, err
+	}
+	return master, nil
+}
+
+// Close lets go of the board and the lines.
+func (p *player) Close() {
+	for i := len(p.ends) - 1; i >= 0; i-- {
+		p.ends[i]()
+	}
+}
+
+// card presents a 26-bit card and, when the door unlocks, walks through.
+func (p *player) card(ctx context.Context, reader string, facility, number uint64, stay bool) (string, error) {
+	r, err := p.w.reader(reader)
+	if err != nil {
+		return "", err
+	}
+	if h := p.hive[reader]; h != nil {
+		reply, err := h.access(ctx, facility, number)
+		if err != nil {
+			return "", err
+		}
+		if !reply.Access {
+			return "refused: " + strings.TrimSpace(reply.Error+" "+reply.Reason), nil
+		}
+		return p.walk(ctx, r.Door, "granted", stay)
+	}
+	hexBits, err := h10301(facility, number)
+	if err != nil {
+		return "", err
+	}
+	return p.badge(ctx, reader, 26, hexBits, stay)
+}
+
+// badge presents bits at a Wiegand reader.
+func (p *player) badge(ctx context.Context, reader string, n int, hexBits string, stay bool) (string, error) {
+	r, err := p.w.reader(reader)
+	if err != nil {
+		return "", err
+	}
+	if r.D0 == "" {
+		return "", fmt.Errorf("reader %s is not a Wiegand reader", reader)
+	}
+	if err := p.board.wiegand(r.D0, r.D1, n, hexBits); err != nil {
+		return "", err
+	}
+	return p.walk(ctx, r.Door, "the door unlocked", stay)
+}
+
+// walk tries a door for a moment and goes through when it yields.
+func (p *player) walk(ctx context.Context, door, said string, stay bool) (string, error) {
+	d, err := p.w.door(door)
+	if err != nil {
+		return "", err
+	}
+	unlocked, err := p.waitUnlocked(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	if !unlocked {
+		return "the door stayed locked", nil
+	}
+	if stay {
+		return said, nil
+	}
+	if err := p.swing(ctx, d, walkTime); err != nil {
+		return "", err
+	}
+	return said + ", a person walked through", nil
+}
+
+func (p *player) waitUnlocked(ctx context.Context, d doorDesc) (bool, error) {
+	for end := time.Now().Add(unlockWait); ; {
+		level, err := p.board.get(d.Strike)
+		if err != nil || level == d.Unlocked {
+			return err == nil, err
+		}
+		if time.Now().After(end) {
+			return false, nil
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+}
+
+// swing opens the door and closes it after the given time, also when ctx ends.
+func (p *player) swing(ctx context.Context, d doorDesc, open time.Duration) error {
+	if err := p.board.set(d.Contact, d.Open); err != nil {
+		return err
+	}
+	waited := pause(ctx, open)
+	if err := p.board.set(d.Contact, 1-d.Open); err != nil {
+		return err
+	}
+	return waited
+}
+
+// open pushes a door. A locked one opens by force only.
+func (p *player) open(ctx context.Context, door string, hold time.Duration, force bool) (string, error) {
+	d, err := p.w.door(door)
+	if err != nil {
+		return "", err
+	}
+	level, err := p.board.get(d.Strike)
+	if err != nil {
+		return "", err
+	}
+	if level != d.Unlocked && !force {
+		return "the door is locked (--force breaks it open)", nil
+	}
+	if err := p.swing(ctx, d, hold); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the door stood open for %s and is closed", hold), nil
+}
+
+// exit presses the exit button and walks out.
+func (p *player) exit(ctx context.Context, door string, stay bool) (string, error) {
+	d, err := p.w.door(door)
+	if err != nil {
+		return "", err
+	}
+	if err := p.board.set(d.Exit, d.Pressed); err != nil {
+		return "", err
+	}
+	waited := pause(ctx, pressTime)
+	if err := p.board.set(d.Exit, 1-d.Pressed); err != nil || waited != nil {
+		return "", err
+	}
+	return p.walk(ctx, door, "the exit button unlocked the door", stay)
+}
+
+// show says what every door looks like.
+func (p *player) show() (string, error) {
+	var out strings.Builder
+	for _, d := range p.w.Doors {
+		strike, err := p.board.get(d.Strike)
+		if err != nil {
+			return "", err
+		}
+		contact, err := p.board.get(d.Contact)
+		if err != nil {
+			return "", err
+		}
+		lock, leaf := "locked", "closed"
+		if strike == d.Unlocked {
+			lock = "unlocked"
+		}
+		if contact == d.Open {
+			leaf = "open"
+		}
+		fmt.Fprintf(&out, "%-12s %-9s %s\n", d.ID, lock, leaf)
+	}
+	return strings.TrimRight(out.String(), "\n"), nil
+}
+
+// pause waits, or ends early with ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// world is DIR/sitesim.json: what hangs where. Relative paths are relative to
+// the file.
+type world struct {
+	Board   string       `json:"board"` // the simulated board's socket
+	Doors   []doorDesc   `json:"doors"`
+	Readers []readerDesc `json:"readers"`
+
+	dir string
+}
+
+// doorDesc is one door. Levels are 0 or 1.
+type doorDesc struct {
+	ID       string `json:"id"`
+	Strike   string `json:"strike"`
+	Unlocked int    `json:"unlocked"` // the strike line's level when the door can be pushed
+	Contact  string `json:"contact"`
+	Open     int    `json:"open"` // the contact's level when the door is open
+	Exit     string `json:"exit"`
+	Pressed  int    `json:"pressed"` // the button's level when pressed
+}
+
+// readerDesc is one reader: Wiegand lines, or a Hive device over HTTP or on a
+// serial line.
+type readerDesc struct {
+	ID      string `json:"id"`
+	Door    string `json:"door"`
+	D0      string `json:"d0,omitempty"`
+	D1      string `json:"d1,omitempty"`
+	Device  string `json:"device,omitempty"`
+	KeyFile string `json:"key_file,omitempty"`
+	Item    string `json:"item,omitempty"`
+	URL     string `json:"url,omitempty"`
+	PTY     string `json:"pty,omitempty"` // the link that is made to the pseudo-terminal
+}
+
+func loadWorld(dir string) (*world, error) {
+	path := filepath.Join(dir, "sitesim.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("site: %w (gatehouse run --demo --state %s writes it)", err, dir)
+	}
+	w := &world{dir: dir}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(w); err != nil {
+		return nil, fmt.Errorf("site: %s: %w", path, err)
+	}
+	return w, nil
+}
+
+// path makes a path of the file usable from here.
+func (w *world) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(w.dir, p)
+}
+
+func (w *world) door(id string) (doorDesc, error) {
+	for _, d := range w.Doors {
+		if d.ID == id {
+			return d, nil
+		}
+	}
+	return doorDesc{}, fmt.Errorf("door %q is not in sitesim.json", id)
+}
+
+func (w *world) reader(id string) (readerDesc, error) {
+	for _, r := range w.Readers {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return readerDesc{}, fmt.Errorf("reader %q is not in sitesim.json", id)
+}
+
+// key reads a key file: one line of hex digits, or text: and the characters.
+func (w *world) key(file string) ([]byte, error) {
+	data, err := os.ReadFile(w.path(file))
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	line := strings.TrimSpace(string(data))
+	if text, ok := strings.CutPrefix(line, "text:"); ok {
+		return []byte(text), nil
+	}
+	key, err := hex.DecodeString(line)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: not hex digits", file)
+	}
+	return key, nil
+}
