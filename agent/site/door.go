@@ -1,6 +1,7 @@
 package site
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -94,7 +95,43 @@ type DoorStatus struct {
 	Locked bool      `json:"locked"`
 	Open   bool      `json:"open"`
 	Alarm  Alarm     `json:"alarm"`
-	Until  time.Time `json:"-"`
+	Until  time.Time `json:"until"`
+}
+
+// doorStatusText is DoorStatus with the end as text, which contract.md wants
+// empty when there is none.
+type doorStatusText struct {
+	ID     DoorID `json:"id"`
+	Name   string `json:"name"`
+	Mode   Mode   `json:"mode"`
+	Locked bool   `json:"locked"`
+	Open   bool   `json:"open"`
+	Alarm  Alarm  `json:"alarm"`
+	Until  string `json:"until"`
+}
+
+// MarshalJSON writes the form of contract.md: until is RFC 3339 or empty.
+func (d DoorStatus) MarshalJSON() ([]byte, error) {
+	t := doorStatusText{d.ID, d.Name, d.Mode, d.Locked, d.Open, d.Alarm, ""}
+	if !d.Until.IsZero() {
+		t.Until = d.Until.Format(time.RFC3339)
+	}
+	return json.Marshal(t)
+}
+
+// UnmarshalJSON reads the form of MarshalJSON.
+func (d *DoorStatus) UnmarshalJSON(b []byte) error {
+	var t doorStatusText
+	if err := json.Unmarshal(b, &t); err != nil {
+		return err
+	}
+	*d = DoorStatus{t.ID, t.Name, t.Mode, t.Locked, t.Open, t.Alarm, time.Time{}}
+	if t.Until == "" {
+		return nil
+	}
+	var err error
+	d.Until, err = time.Parse(time.RFC3339, t.Until)
+	return err
 }
 
 // DoorOverride is an operator's mode for a door. It survives a restart. A zero
@@ -109,6 +146,7 @@ type DoorOverride struct {
 type DoorKept struct {
 	Lockdown *DoorOverride `json:"lockdown,omitempty"` // Mode is ModeLockdown
 	Override *DoorOverride `json:"override,omitempty"`
+	Freeze   *DoorOverride `json:"freeze,omitempty"` // Mode is ModeFrozenSecured or ModeFrozenPassage
 }
 
 // Clock says what time it is and how far that can be believed (door.md,
