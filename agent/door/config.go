@@ -73,3 +73,27 @@ func (c Config) Energised(on bool) hal.Level {
 	}
 	return !c.Active
 }
+
+// Output returns the strike line to claim, de-energised. False: no strike.
+func (c Config) Output() (hal.Output, bool) {
+	return hal.Output{Line: c.Strike, Initial: c.Energised(false)}, c.Strike != ""
+}
+
+// InputQueue is the queue that the door's inputs want: room for a second of
+// bounce while the door's goroutine is late.
+const InputQueue = 256
+
+// debounce keeps electrical noise from being taken for a press.
+const debounce = 5 * time.Millisecond
+
+// Inputs returns the lines to claim as one group; none for a door without
+// contact and exit button.
+func (c Config) Inputs() []hal.Input {
+	var in []hal.Input
+	for _, l := range []hal.LineName{c.Contact, c.Rex} {
+		if l != "" {
+			in = append(in, hal.Input{Line: l, Debounce: debounce})
+		}
+	}
+	return in
+}

@@ -1,0 +1,176 @@
+package door
+
+import (
+	"time"
+
+	"gatehouse/agent/site"
+)
+
+// Now is the instant of a step.
+type Now struct {
+	Mono    time.Duration // since any fixed instant; never goes back
+	Wall    time.Time     // the time to judge by (door.md, Untrusted clock)
+	Trusted bool          // Wall is known to be right
+}
+
+// Input is something that happens to a door.
+type Input interface{ input() }
+
+// Start is the first input of a machine; all before it are ignored. It says
+// what was found and what was kept over the restart. A door found open is not
+// forced, and a button found pressed is not a press.
+type Start struct {
+	Open    bool // the contact shows the door open
+	Pressed bool // the exit button is active
+	Kept    site.DoorKept
+}
+
+// Access is what an access event says of the presented credential.
+type Access struct {
+	Reader     site.ReaderID
+	Reason     site.Reason
+	Holder     site.HolderID
+	Credential site.CredentialID
+	Card       site.CardRef
+	Source     site.Source
+	Device     site.DeviceName
+	Item       string
+}
+
+// Grant is a decision that lets a person pass.
+type Grant struct {
+	Access
+	ADA      bool          // the ADA times hold
+	Function site.Function // what the credential does beyond opening
+	Duress   bool          // one more event, for those who may see it
+}
+
+// Denied is a decision that refuses.
+type Denied struct{ Access }
+
+// Waiting is a decision that waits for more: a PIN, a second person. It is
+// recorded as refused when nothing follows within [WaitTime].
+type Waiting struct{ Access }
+
+// Exit is the level of the exit button.
+type Exit struct{ Pressed bool }
+
+// Contact is the level of the door contact, bounce and all.
+type Contact struct{ Open bool }
+
+// Schedule is the mode that the schedule asks for.
+type Schedule struct{ Mode site.Mode }
+
+// Fire is the state of the site's fire input, latched or not by its owner.
+type Fire struct{ On bool }
+
+// Part names what can be faulty at a door.
+type Part uint8
+
+// The parts.
+const (
+	PartStrike Part = iota // the strike line cannot be driven
+	PartInputs             // contact and exit button cannot be read
+	PartKeep               // what survives a restart cannot be written
+	PartRex                // the exit button is stuck
+	parts
+)
+
+var partTexts = [parts]string{"strike line", "contact and exit lines", "kept state", "exit button"}
+
+// String returns the part's name for a person.
+func (p Part) String() string {
+	if p < parts {
+		return partTexts[p]
+	}
+	return "unknown part"
+}
+
+// Fault says that a part failed, or works again. Repeats are harmless.
+type Fault struct {
+	Part Part
+	On   bool
+}
+
+// Tick says that time has passed.
+type Tick struct{}
+
+// Op is what a command asks for.
+type Op uint8
+
+// The commands. The zero value is none.
+const (
+	_ Op = iota
+	// OpUnlock unlocks for Config.Unlock, or for the duration given, which no
+	// relock cuts short. Refused while the door is disabled, locked down or
+	// frozen.
+	OpUnlock
+	// OpLock locks at once: it ends a pulse and what holds the door unlocked,
+	// and overrides a schedule that does.
+	OpLock
+	// OpMode sets Command.Mode until its end. It replaces an earlier override,
+	// freeze or disabling. ModeLockdown is the same as OpLockdown.
+	OpMode
+	// OpAuto goes back to the schedule: it ends override, freeze and disabling.
+	OpAuto
+	// OpLockdown locks the door down at once, until its end.
+	OpLockdown
+	// OpRelease ends a lockdown, and nothing else.
+	OpRelease
+)
+
+var opNames = []string{"none", "unlock", "lock", "mode", "auto", "lockdown", "release"}
+
+// String returns the command's name.
+func (o Op) String() string {
+	if int(o) < len(opNames) {
+		return opNames[o]
+	}
+	return "unknown"
+}
+
+// Command is an order to the door. Its end is at most one of For and Until;
+// neither means without end (for OpUnlock: the door's own time).
+type Command struct {
+	Op    Op
+	Mode  site.Mode     // for OpMode
+	For   time.Duration // from now
+	Until time.Time     // wall clock
+	By    string        // who: a token's subject, cli, iphost
+}
+
+func (Start) input()    {}
+func (Grant) input()    {}
+func (Denied) input()   {}
+func (Waiting) input()  {}
+func (Exit) input()     {}
+func (Contact) input()  {}
+func (Schedule) input() {}
+func (Fire) input()     {}
+func (Fault) input()    {}
+func (Tick) input()     {}
+func (Command) input()  {}
+
+// Action is something that the owner of the machine has to do, in the order
+// given. A Strike always comes first.
+type Action interface{ action() }
+
+// Strike energises the coil or not.
+type Strike struct{ Energise bool }
+
+// Emit records an event. It has the door's id, its time and trust.
+type Emit struct{ Event site.Event }
+
+// Show signals to the person at a reader.
+type Show struct {
+	Reader  site.ReaderID
+	Pattern site.Pattern
+}
+
+// Keep writes what survives a restart.
+type Keep struct{ Kept site.DoorKept }
+
+func (Strike) action() {}
+func (Emit) action()   {}
+func (Show) action()   {}
+func (Keep) action()   {}

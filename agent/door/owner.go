@@ -1,0 +1,323 @@
+package door
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gatehouse/agent/access"
+	"gatehouse/agent/site"
+	"gatehouse/hal"
+)
+
+// idle is the longest sleep of a door: ends by the wall clock are looked at
+// again, since that may have been set.
+const idle = 10 * time.Second
+
+// owner is the goroutine's own: nobody else has a pointer to it, save the
+// functions that run on it.
+type owner struct {
+	d     *Door
+	s     State
+	began time.Time
+	timer *time.Timer
+	edges <-chan hal.Edge // nil: no inputs
+	keep  keeping
+}
+
+func (o *owner) now() Now {
+	c := o.d.deps.Clock()
+	now := Now{Mono: time.Since(o.began), Wall: c.Now, Trusted: c.Trusted}
+	// An end is judged against the later of the clock and the last time that
+	// was trusted (door.md, Untrusted clock).
+	if !c.Trusted && c.LastTrusted.After(c.Now) {
+		now.Wall = c.LastTrusted
+	}
+	return now
+}
+
+func (o *owner) run(ctx context.Context) (err error) {
+	d := o.d
+	stopKeeping := o.keep.start(ctx, d)
+	defer stopKeeping(o)
+	defer o.safe() // before anything that may take its time
+	o.timer = time.NewTimer(idle)
+	defer o.timer.Stop()
+
+	live, err := o.read()
+	if err != nil {
+		return o.lost(err)
+	}
+	if d.deps.Inputs != nil {
+		o.edges = d.deps.Inputs.Edges()
+	}
+	o.step(Start{Open: live.Open, Pressed: live.Pressed, Kept: d.deps.Kept})
+	o.takeOutside()
+	close(d.ready)
+	for err == nil && ctx.Err() == nil {
+		o.arm()
+		err = o.serve(ctx)
+	}
+	if err != nil {
+		return o.lost(err)
+	}
+	return nil
+}
+
+// safe de-energises the strike and shows what that means.
+func (o *owner) safe() {
+	d := o.d
+	if d.deps.Strike != nil {
+		if err := d.deps.Strike.Set(d.cfg.Energised(false)); err != nil {
+			d.log.Error("strike was not driven safe", "err", err)
+		}
+	}
+	st := o.s.Status(&d.cfg)
+	st.Locked = d.cfg.Fail == FailSecure
+	o.publish(st)
+}
+
+// lost ends a run without inputs.
+func (o *owner) lost(err error) error {
+	o.safe()
+	if !o.s.started {
+		// Nothing was found: go on from what was kept, for the record only.
+		o.s, _ = Step(&o.d.cfg, o.s, Start{Kept: o.d.deps.Kept}, o.now())
+	}
+	s, actions := Step(&o.d.cfg, o.s, Fault{PartInputs, true}, o.now())
+	o.s = s
+	o.perform(actions, false)
+	return fmt.Errorf("%s: %w", o.d, err)
+}
+
+// arm sets the timer for what falls due next.
+func (o *owner) arm() {
+	wait := idle
+	now := time.Since(o.began)
+	if at, ok := o.s.Next(&o.d.cfg); ok {
+		wait = min(wait, at-now)
+	}
+	if at, ok := o.keep.next(); ok {
+		wait = min(wait, at-now)
+	}
+	o.timer.Reset(max(wait, 0))
+}
+
+// serve handles one message. Cards come after all else that is ready.
+func (o *owner) serve(ctx context.Context) error {
+	d := o.d
+	select {
+	case <-ctx.Done():
+	case e, ok := <-o.edges:
+		return o.edge(e, ok)
+	case c := <-d.commands:
+		o.command(c)
+	case f := <-d.asks:
+		f(o)
+	case <-d.outside:
+		o.takeOutside()
+	case r := <-o.keep.results:
+		o.kept(r)
+	case <-o.timer.C:
+		o.tick()
+	default:
+		return o.serveAny(ctx)
+	}
+	return nil
+}
+
+// serveAny waits for any message, cards included.
+func (o *owner) serveAny(ctx context.Context) error {
+	d := o.d
+	select {
+	case <-ctx.Done():
+	case e, ok := <-o.edges:
+		return o.edge(e, ok)
+	case c := <-d.commands:
+		o.command(c)
+	case f := <-d.asks:
+		f(o)
+	case <-d.outside:
+		o.takeOutside()
+	case r := <-o.keep.results:
+		o.kept(r)
+	case <-o.timer.C:
+		o.tick()
+	case p := <-d.presents:
+		o.present(p)
+	}
+	return nil
+}
+
+func (o *owner) tick() {
+	o.step(Tick{})
+	o.keep.submit(o)
+}
+
+// step runs the machine and does what it asks for.
+func (o *owner) step(in Input) {
+	s, actions := Step(&o.d.cfg, o.s, in, o.now())
+	o.s = s
+	o.perform(actions, true)
+	o.publish(o.s.Status(&o.d.cfg))
+}
+
+// perform does actions in order; the strike comes first.
+func (o *owner) perform(actions []Action, drive bool) {
+	d := o.d
+	for _, a := range actions {
+		switch a := a.(type) {
+		case Strike:
+			if drive {
+				o.strike(a.Energise)
+			}
+		case Emit:
+			d.deps.Log.Append(a.Event)
+		case Show:
+			if d.deps.Show != nil {
+				d.deps.Show(a.Reader, a.Pattern)
+			}
+		case Keep:
+			o.keep.change(a.Kept)
+			o.keep.submit(o)
+		}
+	}
+}
+
+// strike drives the line and lets the machine know when that begins to fail or
+// to work again.
+func (o *owner) strike(energise bool) {
+	d := o.d
+	if d.deps.Strike == nil {
+		return
+	}
+	err := d.deps.Strike.Set(d.cfg.Energised(energise))
+	if faulty := err != nil; faulty != o.s.faults[PartStrike] {
+		if faulty {
+			d.log.Error("strike line failed", "err", err)
+		}
+		s, actions := Step(&d.cfg, o.s, Fault{PartStrike, faulty}, o.now())
+		o.s = s
+		o.perform(actions, true)
+	}
+}
+
+func (o *owner) publish(st site.DoorStatus) {
+	if st == *o.d.status.Load() {
+		return
+	}
+	o.d.status.Store(&st)
+	if o.d.deps.Watch != nil {
+		o.d.deps.Watch(st)
+	}
+}
+
+func (o *owner) takeOutside() {
+	o.step(Fire{o.d.fire.Load()})
+	o.step(Schedule{site.Mode(o.d.scheduled.Load())})
+}
+
+// edge takes a change of an input line; ok is false when the board is lost.
+func (o *owner) edge(e hal.Edge, ok bool) error {
+	if !ok {
+		return fmt.Errorf("inputs: %w", hal.ErrClosed)
+	}
+	o.level(e.Line, e.Level)
+	if !e.Lost {
+		return nil
+	}
+	live, err := o.read()
+	if err != nil {
+		return err
+	}
+	o.level(o.d.cfg.Contact, live.Contact)
+	o.level(o.d.cfg.Rex, live.Rex)
+	return nil
+}
+
+func (o *owner) level(line hal.LineName, l hal.Level) {
+	switch c := &o.d.cfg; line {
+	case "":
+	case c.Contact:
+		o.step(Contact{l == c.Open})
+	case c.Rex:
+		o.step(Exit{l == c.RexActive})
+	}
+}
+
+// read returns what the lines show now; a line that is not there rests.
+func (o *owner) read() (l Live, err error) {
+	c, in := &o.d.cfg, o.d.deps.Inputs
+	l = Live{Contact: !c.Open, Rex: !c.RexActive, Energised: o.s.energised}
+	if c.Contact != "" {
+		if l.Contact, err = in.Read(c.Contact); err != nil {
+			return l, fmt.Errorf("contact: %w", err)
+		}
+	}
+	if c.Rex != "" {
+		if l.Rex, err = in.Read(c.Rex); err != nil {
+			return l, fmt.Errorf("exit button: %w", err)
+		}
+	}
+	l.Open, l.Pressed = l.Contact == c.Open, l.Rex == c.RexActive
+	return l, nil
+}
+
+// present decides and acts. What falls due is done first, so that the mode is
+// that of this moment.
+func (o *owner) present(p presentation) {
+	if p.ctx.Err() != nil {
+		o.step(Denied{o.d.notDecided(p.Presented)})
+		return
+	}
+	if at, ok := o.s.Next(&o.d.cfg); ok && at <= time.Since(o.began) {
+		o.step(Tick{})
+	}
+	mode, _ := o.s.Mode()
+	dec := o.d.deps.Decider.Decide(p.Presented, mode)
+	in := dec.input(p.Presented)
+	if g, ok := in.(Grant); ok {
+		if r := Admits(mode, g.Function); r != "" {
+			dec.Outcome, dec.Reason = access.Refused, r
+			in = dec.input(p.Presented)
+		}
+	}
+	o.step(in)
+	p.reply <- Result{dec, dec.Outcome == access.Granted && !o.s.Locked() && !o.s.faults[PartStrike]}
+}
+
+// input returns what a decision is to the machine.
+func (d Decision) input(p Presented) Input {
+	a := Access{Reader: p.Reader, Reason: d.Reason, Card: d.Card, Device: p.Device, Item: p.Item}
+	ada := false
+	if c := d.Credential; c != nil {
+		a.Holder, a.Credential, a.Card, a.Source = c.Holder, c.ID, c.Card, c.Source
+		ada = c.ADA
+	}
+	switch d.Outcome {
+	case access.Granted:
+		return Grant{Access: a, ADA: ada, Function: d.Function(), Duress: d.Duress}
+	case access.Waiting:
+		return Waiting{a}
+	case access.Refused:
+	}
+	return Denied{a}
+}
+
+// command does what is ordered and answers when it is durable.
+func (o *owner) command(c order) {
+	unlocks := c.Op == OpUnlock || c.Op == OpAuto || c.Op == OpRelease || c.Op == OpMode && c.Mode.Unlocked()
+	if err := c.ctx.Err(); err != nil && unlocks {
+		c.reply <- err
+		return
+	}
+	// What has fallen due may change the mode that a command is judged by.
+	o.step(Tick{})
+	err := o.s.Refuses(c.Command, o.now())
+	o.step(c.Command)
+	if err != nil {
+		c.reply <- err
+		return
+	}
+	o.keep.await(c.reply)
+}
