@@ -1,6 +1,8 @@
 package link
 
 import (
+	"fmt"
+	"log/slog"
 	"time"
 
 	"gatehouse/agent/site"
@@ -31,6 +33,12 @@ func (Key) String() string { return "[key]" }
 
 // GoString redacts the key.
 func (Key) GoString() string { return "[key]" }
+
+// Format redacts the key whatever the verb is.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.String())) }
+
+// LogValue redacts the key.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // MarshalText redacts the key.
 func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }

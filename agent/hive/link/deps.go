@@ -1,0 +1,127 @@
+package link
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"gatehouse/agent/card"
+	"gatehouse/agent/site"
+	"gatehouse/hal"
+)
+
+// Deps is what a Server needs of the site. Access, Nonces, Vend and Events must
+// be there, Ports where the settings have lines.
+type Deps struct {
+	Access    Access
+	Nonces    Nonces
+	Vend      Vender
+	Events    Events
+	Swordfish Swordfish         // nil: swordfish is an invalid operation
+	Ports     hal.Ports         // opens the serial lines
+	Clock     func() site.Clock // nil: the system's, not trusted
+	Log       *slog.Logger      // nil: discard
+}
+
+// Via says how a request came.
+type Via uint8
+
+// The ways of a request.
+const (
+	ViaHTTP Via = iota
+	ViaSerial
+)
+
+// String returns the way's name.
+func (v Via) String() string {
+	if v == ViaSerial {
+		return "serial"
+	}
+	return "http"
+}
+
+// Ask is a badge at a door's reader.
+type Ask struct {
+	Device site.DeviceName
+	Item   string        // as the device wrote it
+	Door   site.DoorID   // what Item means to this device
+	Reader site.ReaderID // the reader of a serial line; empty over HTTP
+	Bits   card.Bits     // the H10301 bits of the badge
+	Via    Via
+	Note   string // for the event's Text: that version 1 has no replay protection
+}
+
+// Answer is what became of an Ask. A duress answers ReasonGranted.
+type Answer struct {
+	Granted bool
+	Reason  site.Reason
+}
+
+// Access decides an Ask, opens its door when granted and records the event,
+// granted or not. An error means that no decision was made and nothing was
+// recorded; the Server then records it as refused with the reason fault.
+type Access interface {
+	Access(ctx context.Context, ask Ask) (Answer, error)
+}
+
+// Nonces keeps the version-2 nonce of each device in a file that outlives the
+// process. It must be safe for concurrent use.
+type Nonces interface {
+	// Current returns the nonce that the device's next packet must carry,
+	// making one of 16 random bytes for a device that has none.
+	Current(device site.DeviceName) (nonce [16]byte, err error)
+	// Use replaces nonce by a new random one if it is the current one, notes
+	// that the device has spoken version 2, and returns when both are durable.
+	// ok is false, and nothing has moved, when nonce was not the current one;
+	// next is then the current one. Of concurrent calls with one nonce exactly
+	// one is ok. After an error the nonce may or may not have moved.
+	Use(ctx context.Context, device site.DeviceName, nonce [16]byte) (next [16]byte, ok bool, err error)
+	// SawVersion2 reports whether a Use of the device was ever ok.
+	SawVersion2(device site.DeviceName) (bool, error)
+}
+
+// VendAsk asks for one credit of the badge's member.
+type VendAsk struct {
+	Device  site.DeviceName
+	Bits    card.Bits
+	Nonce   *[16]byte // of the packet in version 2: no second credit for it. nil in version 1
+	Initial int       // credits that a badge starts with that never vended
+	Via     Via
+	Note    string // as in Ask
+}
+
+// VendAnswer is what became of a VendAsk.
+type VendAnswer struct {
+	Known bool // the badge has a member
+	Vend  bool // a credit was taken
+	Left  int  // credits that remain
+}
+
+// Vender takes a credit in one store change that carries the nonce and the
+// vend event, and returns when it is durable. An error means that nothing was
+// taken or recorded.
+type Vender interface {
+	Vend(ctx context.Context, ask VendAsk) (VendAnswer, error)
+}
+
+// Events takes events for the log, in order, without waiting for the disk.
+type Events interface {
+	Append(e site.Event)
+}
+
+// Call is a Swordfish call inside an envelope (engage.md section 6).
+type Call struct {
+	Device       site.DeviceName
+	Method, Path string
+	Body         []byte // a JSON object as the device wrote it; nil when absent
+	Via          Via
+}
+
+// Swordfish handles the calls of locks without IP. body is JSON, or empty. An
+// error is answered as a signed refusal with the reason fault.
+type Swordfish interface {
+	Call(ctx context.Context, call Call) (status int, body []byte, err error)
+}
+
+// systemClock is the clock of a Server that was given none.
+func systemClock() site.Clock { return site.Clock{Now: time.Now()} }

@@ -1,0 +1,41 @@
+// Package link is the server of the Hive readers of a site: their HTTP sessions
+// and their point-to-point serial lines (protocols/hive.md; engage.md section 6).
+//
+// It owns the sessions and their checks. What an accepted request asks for is
+// done by others through the small interfaces of Deps: it decides nothing, opens
+// nothing and stores nothing itself.
+//
+// # Order of a request
+//
+// The steps are those of hive.md's table: device, checksum, version, nonce,
+// operation. A step that refuses ends the request; until the checksum has passed
+// nothing outside this package is called. A version-2 nonce is used up durably
+// (Nonces.Use) before its operation is called, and only by a packet that passed
+// every step. Of several requests with one nonce, Use lets one win.
+//
+// Once accepted, an operation is not cut short when its client goes away; it has
+// ten seconds, then the answer is a signed refusal with the reason fault. No
+// answer has a status of 500 or above.
+//
+// # Events
+//
+// An ask that reaches a door is recorded by Deps.Access, one that cannot reach
+// one (unknown item, no readable badge) by this package, as an access event.
+// What a stranger can provoke without the key (an unknown device, a wrong
+// checksum, a replayed or refused packet, noise on a line) is a fault event, at
+// most one a minute for each device and cause; all unknown devices are one. The
+// event carries in Count how many there were since the last.
+//
+// # Concurrency
+//
+// A Server may be used from any goroutine. New starts nothing; Server.Run and
+// each Line's Run are tasks that the caller runs and that wait for all they
+// started. Lines share no state but the Server's.
+//
+// # Limits
+//
+// A request is at most 64 KiB and 16 levels deep, its random_response at most
+// 16 KiB, a log at most 256 messages, a soda status at most 64 slots. Texts that
+// go to the event log are cut at 512 bytes. Time limits of HTTP connections are
+// the listener's.
+package link

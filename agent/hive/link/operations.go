@@ -1,0 +1,178 @@
+package link
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"gatehouse/agent/card"
+	"gatehouse/agent/hive"
+	"gatehouse/agent/site"
+)
+
+// maxItem bounds the item's name in replies and events.
+const maxItem = 64
+
+// maxText bounds a text that goes to the event log, in bytes.
+const maxText = 512
+
+// itemOf returns what the request asks for: location wins, as in Perl.
+func (s *Server) itemOf(r *request) string {
+	v := r.data.Get("location")
+	if !v.Present() {
+		v = r.data.Get("item")
+	}
+	return mustText(v)
+}
+
+// badgeOf makes the card's bits of the badge. It fails for a badge that is
+// absent, no whole number or more than 24 bits.
+func badgeOf(data hive.Value) (card.Bits, bool) {
+	n, ok := data.Get("badge").Int()
+	if !ok || n < 0 {
+		return card.Bits{}, false
+	}
+	bits, err := card.HiveBadge(uint64(n))
+	return bits, err == nil
+}
+
+// access answers the operation access (hive.md).
+func (s *Server) access(ctx context.Context, r *request) {
+	item := s.itemOf(r)
+	shown := hive.ASCII(item, maxItem)
+	door, mine := r.dev.Items[item]
+	switch {
+	case !mine && s.items[item]:
+		s.denied(r, "Device not authorized for "+shown, site.ReasonNoRight, true)
+		s.recordRefusal(r, item, site.ReasonNoRight)
+		return
+	case !mine:
+		s.denied(r, "Cannot find item "+shown, site.ReasonNoRight, false)
+		s.recordRefusal(r, item, site.ReasonNoRight)
+		return
+	}
+	bits, ok := badgeOf(r.data)
+	if !ok {
+		s.denied(r, "Unknown badge", site.ReasonUnknownFormat, true)
+		s.recordRefusal(r, item, site.ReasonUnknownFormat)
+		return
+	}
+	answer, err := s.deps.Access.Access(ctx, Ask{
+		Device: r.dev.Name, Item: item, Door: door, Reader: r.from.reader, Bits: bits, Via: r.from.via, Note: r.note(),
+	})
+	switch {
+	case err != nil:
+		s.fail(r, opAccess, err)
+	case answer.Granted:
+		if !answer.Reason.Grants() {
+			answer.Reason = site.ReasonGranted
+		}
+		r.set("access", hive.Boolean(true))
+		r.set("reason", hive.Text(string(answer.Reason)))
+		r.respond(true)
+	case answer.Reason == site.ReasonUnknownCredential || answer.Reason == site.ReasonUnknownFormat:
+		s.denied(r, "Unknown badge", answer.Reason, true)
+	default:
+		s.denied(r, "Access denied", answer.Reason, true)
+	}
+}
+
+// denied answers an ask that was refused.
+func (s *Server) denied(r *request, text string, reason site.Reason, response bool) {
+	r.set("access", hive.Boolean(false))
+	r.set("error", hive.Text(text))
+	r.set("reason", hive.Text(string(reason)))
+	r.respond(response)
+	r.status = http.StatusUnauthorized
+}
+
+// recordRefusal keeps an ask that reached no door.
+func (s *Server) recordRefusal(r *request, item string, reason site.Reason) {
+	s.record(site.Event{
+		Kind: site.KindAccess, Reason: reason, Device: r.dev.Name, Reader: r.from.reader,
+		Door: r.dev.Items[item], Item: hive.ASCII(item, maxItem), Text: r.note(),
+	})
+}
+
+// vend answers the operation vend (hive.md).
+func (s *Server) vend(ctx context.Context, r *request) {
+	bits, ok := badgeOf(r.data)
+	if !ok {
+		s.record(site.Event{
+			Kind: site.KindAccess, Reason: site.ReasonUnknownFormat, Device: r.dev.Name, Reader: r.from.reader,
+			Text: strings.TrimSuffix("vend; "+r.note(), "; "),
+		})
+		r.sold(false, "Cannot find member associated with this badge.")
+		return
+	}
+	answer, err := s.deps.Vend.Vend(ctx, VendAsk{
+		Device: r.dev.Name, Bits: bits, Nonce: r.nonce, Initial: s.cfg.Vend.Credits, Via: r.from.via, Note: r.note(),
+	})
+	switch {
+	case err != nil:
+		s.fail(r, opVend, err)
+	case !answer.Known:
+		r.sold(false, "Cannot find member associated with this badge.")
+	case !answer.Vend:
+		r.sold(false, "You have no soda credits.")
+	default:
+		r.sold(true, "Have a soda.")
+		if answer.Left <= s.cfg.Vend.Alert {
+			r.set("alert", hive.Boolean(true))
+		}
+	}
+}
+
+func (r *request) sold(ok bool, text string) {
+	r.set("vend", hive.Boolean(ok))
+	r.set("error", hive.Text(text))
+	r.respond(true)
+}
+
+// swordfish hands a lock's call on (engage.md section 6).
+func (s *Server) swordfish(ctx context.Context, r *request) {
+	method, okMethod := r.data.Get("method").Text()
+	path, okPath := r.data.Get("path").Text()
+	body := r.data.Get("body")
+	if !okMethod || !okPath || body.Present() && body.Kind() != hive.Object {
+		r.set("error", hive.Text("A call needs method, path and body."))
+		r.respond(false)
+		r.status = http.StatusBadRequest
+		return
+	}
+	call := Call{Device: r.dev.Name, Method: method, Path: path, Via: r.from.via}
+	if body.Present() {
+		call.Body = []byte(body.Raw())
+	}
+	status, out, err := s.deps.Swordfish.Call(ctx, call)
+	answer := hive.Nothing()
+	if err == nil && len(out) > 0 {
+		answer, err = hive.Parse(out)
+	}
+	if err != nil {
+		s.fail(r, opSwordfish, err)
+		return
+	}
+	r.set("status", hive.Int(int64(status)))
+	r.set("body", answer)
+	r.respond(true)
+}
+
+// plainText makes a device's text fit for the event log: valid UTF-8 without
+// controls, at most limit bytes.
+func plainText(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7F || r >= 0x80 && r < 0xA0 {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}

@@ -1,0 +1,177 @@
+package link
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"gatehouse/agent/site"
+)
+
+// MinKey is the shortest key that is accepted, in bytes (hive.md, Envelope).
+const MinKey = 16
+
+// operationTime bounds what an accepted request may wait for the store.
+const operationTime = 10 * time.Second
+
+// noteVersion1 marks the events of a request that anybody could have recorded
+// and sent again.
+const noteVersion1 = "hive version 1: no replay protection"
+
+// device is one configured device and what was seen of it.
+type device struct {
+	DeviceConfig
+	spoke1 atomic.Bool // an accepted request in version 1 since the start
+}
+
+// Server answers the Hive devices of the site.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	devices map[site.DeviceName]*device
+	items   map[string]bool // every item that any device has
+	lines   []*Line
+	faults  *faults
+	ready   chan struct{}
+}
+
+// New builds the server of validated settings. It starts nothing and opens
+// nothing.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if deps.Access == nil || deps.Nonces == nil || deps.Vend == nil || deps.Events == nil {
+		return nil, errors.New("hive: a dependency is missing")
+	}
+	if deps.Clock == nil {
+		deps.Clock = systemClock
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg: cfg, deps: deps, log: deps.Log,
+		devices: make(map[site.DeviceName]*device, len(cfg.Devices)),
+		items:   make(map[string]bool),
+		ready:   make(chan struct{}),
+	}
+	s.faults = newFaults(s.record)
+	for _, d := range cfg.Devices {
+		if err := s.addDevice(d); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range cfg.Lines {
+		if err := s.addLine(l); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) addDevice(d DeviceConfig) error {
+	switch {
+	case d.Name == "":
+		return errors.New("hive: a device has no name")
+	case s.devices[d.Name] != nil:
+		return fmt.Errorf("hive: device %q: named twice", d.Name)
+	case len(d.Key) < MinKey:
+		return fmt.Errorf("hive: device %q: key of %d bytes: want at least %d", d.Name, len(d.Key), MinKey)
+	case d.Versions == 0 || d.Versions&^(Version1|Version2) != 0:
+		return fmt.Errorf("hive: device %q: versions are none of 1 and 2", d.Name)
+	}
+	s.devices[d.Name] = &device{DeviceConfig: d}
+	for item := range d.Items {
+		s.items[item] = true
+	}
+	return nil
+}
+
+// addLine refuses lines that could not work, and a key that two devices on
+// lines share: with it one line's packet would pass on the other.
+func (s *Server) addLine(c LineConfig) error {
+	d := s.devices[c.Device]
+	switch {
+	case s.deps.Ports == nil:
+		return errors.New("hive: lines without ports: a dependency is missing")
+	case d == nil:
+		return fmt.Errorf("hive: line %s: device %q is not known", c.Port, c.Device)
+	case d.Versions&Version2 == 0:
+		return fmt.Errorf("hive: line %s: device %q may speak version 1 only, a line speaks version 2", c.Port, c.Device)
+	}
+	for _, other := range s.lines {
+		if other.cfg.Port == c.Port || other.cfg.Device == c.Device {
+			return fmt.Errorf("hive: line %s: port or device %q is also on line %s", c.Port, c.Device, other.cfg.Port)
+		}
+		if bytes.Equal(s.devices[other.cfg.Device].Key, d.Key) {
+			return fmt.Errorf("hive: line %s: devices %q and %q share a key", c.Port, other.cfg.Device, c.Device)
+		}
+	}
+	s.lines = append(s.lines, newLine(s, c))
+	return nil
+}
+
+// Lines returns the serial lines of the settings. The caller runs each.
+func (s *Server) Lines() []*Line { return slices.Clone(s.lines) }
+
+// String names the task.
+func (s *Server) String() string { return "hive" }
+
+// Ready is closed when Run has begun.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run records the counts of faults that were held back, once their minute is
+// over and at the end. It may be run once, and returns nil when ctx ends.
+// Requests are answered whether or not it runs.
+func (s *Server) Run(ctx context.Context) error {
+	close(s.ready)
+	t := time.NewTicker(faultGap)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.faults.flush(time.Now(), true)
+			return nil
+		case now := <-t.C:
+			s.faults.flush(now, false)
+		}
+	}
+}
+
+// Warnings says, for status and doctor, which devices may speak version 1 and
+// so have no replay protection. It is empty when there is none.
+func (s *Server) Warnings() []string {
+	var out []string
+	for _, d := range slices.SortedFunc(maps.Values(s.devices), func(a, b *device) int { return cmp.Compare(a.Name, b.Name) }) {
+		if d.Versions&Version1 == 0 {
+			continue
+		}
+		if d.Versions&Version2 != 0 {
+			if saw, err := s.deps.Nonces.SawVersion2(d.Name); err == nil && saw {
+				continue // not let back to 1
+			}
+		}
+		verb := "may speak"
+		if d.spoke1.Load() {
+			verb = "speaks"
+		}
+		out = append(out, fmt.Sprintf("hive device %q %s version 1, which has no replay protection: set versions: [2] where the device can", d.Name, verb))
+	}
+	return out
+}
+
+// record stamps an event and hands it to the log.
+func (s *Server) record(e site.Event) {
+	c := s.deps.Clock()
+	if e.Time.IsZero() {
+		e.Time = c.Now
+	}
+	e.Trusted = c.Trusted
+	s.deps.Events.Append(e)
+}
