@@ -1,0 +1,248 @@
+package access
+
+import (
+	"slices"
+	"time"
+
+	"gatehouse/agent/site"
+)
+
+// Policy is an immutable snapshot of what rights refer to: schedules, levels and
+// holidays, in the site's time zone. A nil Policy refuses all with no_policy.
+type Policy struct {
+	zone      *time.Location
+	schedules map[scheduleKey]*schedule
+	levels    map[levelKey][]levelRight
+	holidays  []dayRange // ascending, apart from each other
+}
+
+type scheduleKey struct {
+	source site.Source
+	id     site.ScheduleID
+}
+
+// levelKey names what one level has at one door; the empty door stands for the
+// level itself, so that one that is known can be told from one that is not.
+type levelKey struct {
+	source site.Source
+	id     site.LevelID
+	door   site.DoorID
+}
+
+// levelRight is a right of a level; the schedule is nil where it is always, and
+// never where it is not known.
+type levelRight struct {
+	id       site.ScheduleID
+	schedule *schedule
+}
+
+// schedule is a schedule cut into parts that do not cross midnight.
+type schedule struct {
+	days           [7][]span // by time.Weekday
+	ignoreHolidays bool
+}
+
+// span is minutes of a day, end exclusive.
+type span struct{ start, end int }
+
+// never is what stands for a schedule that is not known: it never holds.
+var never = &schedule{}
+
+// dayRange is whole days, both included, as day numbers (see dayNumber).
+type dayRange struct{ first, last int }
+
+// minutesPerDay is what a wall clock shows in a day, whatever its length.
+const minutesPerDay = 24 * 60
+
+// Compile makes a policy. It keeps nothing of its arguments. A nil zone is UTC.
+// Intervals whose start or end is no minute of a day never hold; a right of a
+// level whose schedule is not known never holds.
+func Compile(zone *time.Location, schedules []site.Schedule, levels []site.Level, holidays []site.Holiday) *Policy {
+	if zone == nil {
+		zone = time.UTC
+	}
+	p := &Policy{
+		zone:      zone,
+		schedules: make(map[scheduleKey]*schedule, len(schedules)),
+		levels:    make(map[levelKey][]levelRight),
+		holidays:  compileHolidays(holidays),
+	}
+	for _, s := range schedules {
+		k := scheduleKey{owner(s.Source), s.ID}
+		if _, twice := p.schedules[k]; twice {
+			p.schedules[k] = never
+			continue
+		}
+		p.schedules[k] = compileSchedule(s)
+	}
+	p.compileLevels(levels)
+	return p
+}
+
+// owner is the source under which a record is kept: one without a source counts
+// as the operator's, who must be able to refuse.
+func owner(s site.Source) site.Source {
+	if s == "" {
+		return site.SourceOperator
+	}
+	return s
+}
+
+// compileSchedule cuts intervals at midnight: the part after it belongs to the
+// next day of the week.
+func compileSchedule(s site.Schedule) *schedule {
+	c := &schedule{ignoreHolidays: s.IgnoreHolidays}
+	for _, iv := range s.Intervals {
+		if iv.Start < 0 || iv.Start >= minutesPerDay || iv.End < 1 || iv.End > minutesPerDay {
+			continue
+		}
+		for d := range c.days {
+			if !iv.Days.Has(time.Weekday(d)) {
+				continue
+			}
+			if iv.Start < iv.End {
+				c.days[d] = append(c.days[d], span{iv.Start, iv.End})
+				continue
+			}
+			next := (d + 1) % len(c.days)
+			c.days[d] = append(c.days[d], span{iv.Start, minutesPerDay})
+			c.days[next] = append(c.days[next], span{0, iv.End})
+		}
+	}
+	return c
+}
+
+// compileLevels files the rights of levels by door.
+func (p *Policy) compileLevels(levels []site.Level) {
+	count := make(map[levelKey]int)
+	for _, l := range levels {
+		count[levelKey{source: owner(l.Source), id: l.ID}]++
+	}
+	for _, l := range levels {
+		k := levelKey{source: owner(l.Source), id: l.ID}
+		p.levels[k] = nil
+		if count[k] > 1 {
+			continue
+		}
+		for _, r := range l.Rights {
+			if r.Door == "" {
+				continue
+			}
+			k.door = r.Door
+			lr := levelRight{id: r.Schedule}
+			if r.Schedule != "" {
+				lr.schedule, _ = p.schedule(k.source, r.Schedule)
+			}
+			p.levels[k] = append(p.levels[k], lr)
+		}
+	}
+}
+
+// compileHolidays sorts and joins the days of all holidays.
+func compileHolidays(holidays []site.Holiday) []dayRange {
+	var all []dayRange
+	for _, h := range holidays {
+		if r := (dayRange{dayNumber(h.First), dayNumber(h.Last)}); r.first <= r.last {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b dayRange) int { return a.first - b.first })
+	out := all[:0]
+	for _, r := range all {
+		if n := len(out); n > 0 && r.first <= out[n-1].last {
+			out[n-1].last = max(out[n-1].last, r.last)
+			continue
+		}
+		out = append(out, r)
+	}
+	return slices.Clip(out)
+}
+
+// dayNumber orders the days of the calendar as site.Date.Compare does.
+func dayNumber(d site.Date) int { return d.Year*10000 + int(d.Month)*100 + d.Day }
+
+// schedule finds the schedule that id means to a record of that source. It
+// returns never and false where there is none.
+func (p *Policy) schedule(source site.Source, id site.ScheduleID) (*schedule, bool) {
+	source = owner(source)
+	if s, ok := p.schedules[scheduleKey{source, id}]; ok {
+		return s, true
+	}
+	if source != site.SourceOperator {
+		if s, ok := p.schedules[scheduleKey{site.SourceOperator, id}]; ok {
+			return s, true
+		}
+	}
+	return never, false
+}
+
+// levelRights finds the rights that a level of a record of that source has at a
+// door.
+func (p *Policy) levelRights(source site.Source, id site.LevelID, door site.DoorID) []levelRight {
+	k := levelKey{owner(source), id, door}
+	if rs, ok := p.levels[k]; ok || k.source == site.SourceOperator {
+		return rs
+	}
+	if _, ok := p.levels[levelKey{source: k.source, id: id}]; ok {
+		return nil // its own level has nothing here
+	}
+	k.source = site.SourceOperator
+	return p.levels[k]
+}
+
+// isHoliday reports whether the day is one.
+func (p *Policy) isHoliday(day int) bool {
+	i, exact := slices.BinarySearchFunc(p.holidays, day, func(r dayRange, day int) int { return r.first - day })
+	return exact || i > 0 && day <= p.holidays[i-1].last
+}
+
+// wall is what a wall clock at the site shows.
+type wall struct {
+	weekday time.Weekday
+	minute  int
+	day     int // see dayNumber
+}
+
+// wallAt reads the wall clock.
+func (p *Policy) wallAt(t time.Time) wall {
+	t = t.In(p.zone)
+	h, m, _ := t.Clock()
+	return wall{t.Weekday(), h*60 + m, dayNumber(site.DateOf(t))}
+}
+
+// holds judges a schedule by the wall clock: granted, holiday or
+// out_of_schedule.
+func (p *Policy) holds(s *schedule, w wall) site.Reason {
+	for _, sp := range s.days[w.weekday] {
+		if w.minute < sp.start || w.minute >= sp.end {
+			continue
+		}
+		if !s.ignoreHolidays && p.isHoliday(w.day) {
+			return site.ReasonHoliday
+		}
+		return site.ReasonGranted
+	}
+	return site.ReasonOutOfSchedule
+}
+
+// Active reports whether a schedule of the operator's holds now, for what goes by
+// a schedule without a credential: a door that unlocks itself, the mode of a
+// reader. The reason is granted where it holds and else says why not.
+//
+// While the clock is not trusted no schedule is active, under ignore as well
+// (door.md, Untrusted clock). The empty schedule, which in a right means always,
+// and one that is not known are never active.
+func (p *Policy) Active(id site.ScheduleID, c site.Clock) (bool, site.Reason) {
+	if p == nil {
+		return false, site.ReasonNoPolicy
+	}
+	s, ok := p.schedule(site.SourceOperator, id)
+	if id == "" || !ok {
+		return false, site.ReasonOutOfSchedule
+	}
+	if !c.Trusted {
+		return false, site.ReasonClockUntrusted
+	}
+	r := p.holds(s, p.wallAt(c.Now))
+	return r == site.ReasonGranted, r
+}

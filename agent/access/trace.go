@@ -1,0 +1,142 @@
+package access
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"gatehouse/agent/site"
+)
+
+// note records a check under Trace and reports whether it refuses or waits.
+func (e *eval) note(k check, c *site.Credential, r site.Reason) bool {
+	if e.req.Trace {
+		e.step(checkNames[k], e.input(k, c), result(r))
+	}
+	return r != ""
+}
+
+// step records one step.
+func (e *eval) step(name, input, result string) {
+	e.steps = append(e.steps, Step{name, input, result})
+}
+
+// result says what came of a check.
+func result(r site.Reason) string {
+	switch {
+	case r == "":
+		return "pass"
+	case waits(r):
+		return "waiting: " + string(r)
+	}
+	return "refused: " + string(r)
+}
+
+// rightStep records one right that the record has at the door.
+func (e *eval) rightStep(id site.ScheduleID, level site.LevelID, v site.Reason) {
+	var in strings.Builder
+	fmt.Fprintf(&in, "%s@%s", e.req.Door, scheduleName(id))
+	if level != "" {
+		fmt.Fprintf(&in, " by level %s", level)
+	}
+	out := "holds"
+	if v != site.ReasonGranted {
+		out = "does not hold: " + string(v)
+	}
+	e.step("right_found", in.String(), out)
+}
+
+func scheduleName(id site.ScheduleID) string {
+	if id == "" {
+		return "always"
+	}
+	return string(id)
+}
+
+// input says what a check looked at. c is nil for the checks of a request.
+func (e *eval) input(k check, c *site.Credential) string {
+	req := e.req
+	switch k {
+	case checkPolicy:
+		if e.p == nil {
+			return "none"
+		}
+		return "zone " + e.p.zone.String()
+	case checkFault:
+		if req.Fault != nil {
+			return req.Fault.Error()
+		}
+		return "none"
+	case checkFormat:
+		return req.Bits.String()
+	case checkState:
+		return stateInput(c)
+	case checkUses:
+		if n := usesAllowed(c); n > 0 {
+			return fmt.Sprintf("%d of %d used", c.Used, n)
+		}
+		return "no limit"
+	case checkFrom:
+		if !req.Clock.Trusted && !c.From.IsZero() {
+			return e.stamp(c.From) + ", not judged: the clock is not trusted"
+		}
+		return e.stamp(c.From)
+	case checkUntil:
+		return e.stamp(c.Until) + ", now " + e.stamp(endTime(&req.Clock))
+	case checkRight:
+		return string(req.Door)
+	case checkMode:
+		return fmt.Sprintf("%v, function %v", req.Mode, c.Function)
+	case checkReader:
+		return string(req.Reader)
+	case checkSchedule:
+		return scheduleName(e.right.Schedule) + ", " + e.clockInput()
+	case checkArea:
+		if req.Area == "" {
+			return "no verdict"
+		}
+		return string(req.Area)
+	case checkPIN:
+		if req.PIN == PINNotAsked {
+			return "not asked"
+		}
+		return "asked"
+	case checkSecond:
+		return "function " + c.Function.String()
+	}
+	return ""
+}
+
+// clockInput says what the clock is and what day it makes.
+func (e *eval) clockInput() string {
+	k := &e.req.Clock
+	s := k.Now.In(e.p.zone).Format("Mon 2006-01-02 15:04 MST")
+	if e.p.isHoliday(e.p.wallAt(k.Now).day) {
+		s += ", a holiday"
+	}
+	if !k.Trusted {
+		s += ", clock not trusted (" + k.Mode.String() + ")"
+	}
+	return s
+}
+
+// stamp writes a time of a record in the site's zone.
+func (e *eval) stamp(t time.Time) string {
+	if t.IsZero() {
+		return "none"
+	}
+	return t.In(e.p.zone).Format(time.RFC3339)
+}
+
+// credentialInput names a record, never its card.
+func credentialInput(c *site.Credential) string {
+	s := fmt.Sprintf("%s of %s", c.ID, owner(c.Source))
+	if c.Bits != 0 {
+		s += fmt.Sprintf(", %d bits", c.Bits)
+	}
+	return s
+}
+
+func stateInput(c *site.Credential) string {
+	return fmt.Sprintf("%v, function %v", c.State, c.Function)
+}
