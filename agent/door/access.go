@@ -23,8 +23,6 @@ func Admits(mode site.Mode, f site.Function) site.Reason {
 		return ""
 	case mode == site.ModeLockdown:
 		return site.ReasonLockdown
-	case mode == site.ModeFrozenPassage && f != site.FunctionToggle:
-		return "" // the door is unlocked, and stays so
 	case frozen(mode) && f != site.FunctionFreeze && f != site.FunctionLockdown:
 		return site.ReasonFrozen
 	}
@@ -65,12 +63,9 @@ func (m *machine) grant(in Grant) {
 // beside it says which.
 const byCredential = "credential"
 
-// pass opens for one pulse. A frozen door that is unlocked needs none.
+// pass opens for one pulse.
 func (m *machine) pass(in Grant, mode site.Mode) {
 	s := &m.s
-	if mode == site.ModeFrozenPassage {
-		return
-	}
 	// Where the contact cannot tell whether somebody went in on this grant,
 	// it is not called unused.
 	if m.cfg.Contact != "" && !s.open && !mode.Unlocked() && !s.fire {
