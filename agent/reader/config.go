@@ -40,7 +40,7 @@ type WiegandConfig struct {
 	LEDOn   hal.Level     // the level that lights the LED; low on most
 	BeepOn  hal.Level     // the level that sounds the beeper; low on most
 	Silence time.Duration // the longest end-of-frame silence, 5 to 25 ms; 25 ms by default
-	Formats []card.Format // what keypad and parity checks may assume; nil: all known
+	Formats []card.Format // a frame that one of these accepts is a card even where it looks like a key; nil: none
 }
 
 // SerialConfig is a Hive device on a serial line.
