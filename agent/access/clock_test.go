@@ -187,6 +187,12 @@ func TestWallClock(t *testing.T) {
 		{"Kathmandu, a quarter of an hour", "Asia/Kathmandu", iv(day(time.Monday), "8:00", "9:00"), []ask{
 			{"2026-11-23 02:14:59", false}, {"2026-11-23 02:15:00", true}, {"2026-11-23 03:15:00", false}}},
 
+		{"a board without a clock", "Europe/Berlin", iv(day(time.Thursday), "1:00", "2:00"), []ask{
+			{"1970-01-01 00:00:00", true}, {"1970-01-01 00:59:59", true}, {"1970-01-01 01:00:00", false}, {"1969-12-31 23:59:59", false}}},
+		{"before 1970", "America/Santiago", iv(day(time.Wednesday), "20:00", "22:00"), []ask{
+			{"1969-12-31 23:59:59", true}, {"1970-01-01 00:30:00", true}, {"1970-01-01 01:00:00", false}, {"1901-01-03 00:00:00", false}}},
+		{"the zero time", "UTC", iv(day(time.Monday), "0:00", "0:01"), []ask{{"0001-01-01 00:00:59", true}, {"0001-01-01 00:01:00", false}}},
+
 		{"start outside", "UTC", site.Interval{Days: site.AllDays, Start: 1440, End: 1}, []ask{{"2026-11-23 00:00:00", false}, {"2026-11-23 12:00:00", false}}},
 		{"negative start", "UTC", site.Interval{Days: site.AllDays, Start: -1, End: 1440}, []ask{{"2026-11-23 12:00:00", false}}},
 		{"end 0", "UTC", site.Interval{Days: site.AllDays, Start: 0, End: 0}, []ask{{"2026-11-23 12:00:00", false}}},

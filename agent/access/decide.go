@@ -11,7 +11,7 @@ import (
 // has under the card's block, of any length and source, in any order; they are
 // only read, and the decision may point into them.
 func Decide(p *Policy, records []site.Credential, req Request) Decision {
-	e := eval{p: p, req: &req}
+	e := eval{p: p, req: req}
 	d := e.decide(records)
 	d.Steps = e.steps
 	return d
@@ -20,7 +20,7 @@ func Decide(p *Policy, records []site.Credential, req Request) Decision {
 // eval is one decision in the making.
 type eval struct {
 	p     *Policy
-	req   *Request
+	req   Request
 	steps []Step
 
 	wall   wall // valid when wallOK
@@ -36,7 +36,7 @@ type eval struct {
 func refuse(r site.Reason) Decision { return Decision{Reason: r} }
 
 func (e *eval) decide(records []site.Credential) Decision {
-	req := e.req
+	req := &e.req
 	if e.note(checkPolicy, nil, e.policyReason()) {
 		return refuse(site.ReasonNoPolicy)
 	}

@@ -158,8 +158,13 @@ func compileHolidays(holidays []site.Holiday) []dayRange {
 	return slices.Clip(out)
 }
 
-// dayNumber orders the days of the calendar as site.Date.Compare does.
-func dayNumber(d site.Date) int { return d.Year*10000 + int(d.Month)*100 + d.Day }
+// secondsPerDay is a day of the calendar as time.Unix counts it.
+const secondsPerDay = 24 * 60 * 60
+
+// dayNumber counts the days of the calendar from 1970-01-01.
+func dayNumber(d site.Date) int {
+	return int(time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC).Unix() / secondsPerDay)
+}
 
 // schedule finds the schedule that id means to a record of that source. It
 // returns never and false where there is none.
@@ -203,11 +208,20 @@ type wall struct {
 	day     int // see dayNumber
 }
 
-// wallAt reads the wall clock.
+// wallAt reads the wall clock. The zone is looked up once: this is most of what a
+// decision by a schedule costs.
 func (p *Policy) wallAt(t time.Time) wall {
-	t = t.In(p.zone)
-	h, m, _ := t.Clock()
-	return wall{t.Weekday(), h*60 + m, dayNumber(site.DateOf(t))}
+	_, offset := t.In(p.zone).Zone()
+	local := t.Unix() + int64(offset)
+	day, second := local/secondsPerDay, local%secondsPerDay
+	if second < 0 { // before 1970
+		day, second = day-1, second+secondsPerDay
+	}
+	weekday := (day + int64(time.Thursday)) % 7 // 1970-01-01 was a Thursday
+	if weekday < 0 {
+		weekday += 7
+	}
+	return wall{time.Weekday(weekday), int(second / 60), int(day)}
 }
 
 // holds judges a schedule by the wall clock: granted, holiday or

@@ -8,12 +8,17 @@ import (
 	"gatehouse/agent/site"
 )
 
-// note records a check under Trace and reports whether it refuses or waits.
+// note records a check under Trace and reports whether it refuses or waits. It is
+// small enough to be inlined.
 func (e *eval) note(k check, c *site.Credential, r site.Reason) bool {
 	if e.req.Trace {
-		e.step(checkNames[k], e.input(k, c), result(r))
+		e.checkStep(k, c, r)
 	}
 	return r != ""
+}
+
+func (e *eval) checkStep(k check, c *site.Credential, r site.Reason) {
+	e.step(checkNames[k], e.input(k, c), result(r))
 }
 
 // step records one step.
@@ -55,7 +60,7 @@ func scheduleName(id site.ScheduleID) string {
 
 // input says what a check looked at. c is nil for the checks of a request.
 func (e *eval) input(k check, c *site.Credential) string {
-	req := e.req
+	req := &e.req
 	switch k {
 	case checkPolicy:
 		if e.p == nil {
