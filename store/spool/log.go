@@ -1,0 +1,257 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gatehouse/agent/site"
+)
+
+// Log is an open event log. See the package comment for which methods may be
+// called from where.
+type Log struct {
+	cfg  Config
+	opt  Options
+	fs   FS
+	log  *slog.Logger
+	lock io.Closer
+
+	write chan struct{} // slot of whoever writes the active segment
+	maint chan struct{} // slot of whoever replaces or removes segments; taken before write
+	state chan struct{} // slot of whoever writes the small files
+	wake  chan struct{} // capacity 1: the queue is not empty
+	trimc chan struct{} // capacity 1: there may be something to trim
+	ready chan struct{} // closed by Run
+	once  sync.Once     // for ready
+
+	active File   // owned by the holder of write; nil: the next write makes a segment
+	begin  *begin // owned by the holder of write; a new log that must be begun first
+
+	mu sync.Mutex
+	// guards following; never held over I/O
+	id         uint32
+	last       uint64 // the last durable number
+	change     uint64 // the highest Change in the log
+	segs       []*segment
+	queue      []*item
+	taken      int // the first items of queue that are being written
+	queueBytes int
+	lost       uint64
+	failing    bool // writing fails
+	running    bool
+	closed     bool
+	news       chan struct{} // closed and replaced when last grows
+	want       map[string]uint64
+	kept       map[string]uint64 // want, as far as it is durable
+	consumers  map[string]bool   // nil: every cursor that there is
+	trusted    time.Time
+	trustedOld time.Time // what is on disk
+	hints      []hint
+}
+
+// item is one event that waits for the disk, or the count of lost ones in
+// whose place it stands.
+type item struct {
+	ev      site.Event
+	lost    uint64
+	size    int
+	receipt *Receipt
+}
+
+// Receipt tells when an event is on disk.
+type Receipt struct {
+	done chan struct{} // closed by the log after seq and err are set
+	seq  site.EventSeq
+	err  error
+}
+
+// Done is closed when the event is on disk, or will never be.
+func (r *Receipt) Done() <-chan struct{} { return r.done }
+
+// Wait returns the event's number once it is durable. It returns ErrLost,
+// ErrTooLarge or ErrClosed when the event was not kept, and ctx's error when
+// that ends first: the event may still be written.
+func (r *Receipt) Wait(ctx context.Context) (site.EventSeq, error) {
+	select {
+	case <-r.done:
+		return r.seq, r.err
+	default:
+	}
+	select {
+	case <-r.done:
+		return r.seq, r.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (r *Receipt) finish(seq uint64, err error) {
+	r.seq, r.err = site.EventSeq(seq), err
+	close(r.done)
+}
+
+// Append puts an event in the queue for the disk and returns at once, whatever
+// the disk does. The log gives Log and Seq; Holder is not stored. The event's
+// Sealed must not be changed afterwards. When the queue is full the event is
+// counted, and an events_lost event is written in its place.
+func (l *Log) Append(ev site.Event) *Receipt {
+	r := &Receipt{done: make(chan struct{})}
+	size := estimate(&ev)
+	now, ok := l.opt.Clock()
+	l.mu.Lock()
+	err := l.admit(&item{ev: ev, size: size, receipt: r})
+	if err != nil && !errors.Is(err, ErrClosed) {
+		l.countLost(site.Event{Time: now, Trusted: ok})
+	}
+	l.mu.Unlock()
+	if err != nil {
+		r.finish(0, err)
+	}
+	nudge(l.wake)
+	return r
+}
+
+// admit queues an item or says why not. The caller holds mu.
+func (l *Log) admit(it *item) error {
+	switch {
+	case l.closed:
+		return ErrClosed
+	case it.size > MaxEvent:
+		return ErrTooLarge
+	case len(l.queue) >= l.cfg.Queue || l.queueBytes+it.size > MaxQueueBytes:
+		return ErrLost
+	}
+	l.queue = append(l.queue, it)
+	l.queueBytes += it.size
+	return nil
+}
+
+// countLost counts one more lost event at the end of the queue. There is at
+// most one such item beyond the queue's limit. The caller holds mu.
+func (l *Log) countLost(at site.Event) {
+	l.lost++
+	if n := len(l.queue); n > l.taken && l.queue[n-1].lost > 0 {
+		l.queue[n-1].lost++
+		return
+	}
+	at.Kind = site.KindEventsLost
+	l.queue = append(l.queue, &item{ev: at, lost: 1, size: 512})
+	l.queueBytes += 512
+}
+
+// nudge wakes the reader of a channel of capacity 1.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// take takes a slot; give gives it back.
+func take(ctx context.Context, slot chan struct{}) error {
+	select {
+	case slot <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func give(slot chan struct{}) { <-slot }
+
+// ID returns the id of the present numbering.
+func (l *Log) ID() site.LogID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return logID(l.id)
+}
+
+// First returns the lowest number that a read may give, Last+1 if there is none.
+func (l *Log) First() site.EventSeq {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.segs) == 0 {
+		return site.EventSeq(l.last + 1)
+	}
+	return site.EventSeq(l.segs[0].name.base)
+}
+
+// Last returns the highest number that is durable, 0 if there is none.
+func (l *Log) Last() site.EventSeq {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return site.EventSeq(l.last)
+}
+
+// MaxChange returns the highest Event.Change that ever came into the log.
+func (l *Log) MaxChange() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.change
+}
+
+// Status is a glance at a log.
+type Status struct {
+	Log        site.LogID
+	First      site.EventSeq
+	Last       site.EventSeq
+	Bytes      int64 // on disk
+	Budget     int64
+	Segments   int
+	Queued     int    // events that wait for the disk
+	QueueLimit int    // Config.Queue
+	Lost       uint64 // events lost since Open because the queue was full
+	Failing    bool   // the last write failed
+}
+
+// Status returns the present state, for health and metrics.
+func (l *Log) Status() Status {
+	first := l.First()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Status{
+		Log: logID(l.id), First: first, Last: site.EventSeq(l.last), Budget: l.cfg.Budget, Segments: len(l.segs),
+		Queued: len(l.queue), QueueLimit: l.cfg.Queue, Lost: l.lost, Failing: l.failing,
+	}
+	for _, seg := range l.segs {
+		s.Bytes += seg.disk
+	}
+	return s
+}
+
+// Close gives the files back. Run must have ended. Events that are still
+// queued get ErrClosed.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.running {
+		l.mu.Unlock()
+		return errors.New("spool: close: the log is still running")
+	}
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	queue := l.queue
+	l.queue, l.queueBytes = nil, 0
+	l.mu.Unlock()
+	for _, it := range queue {
+		if it.receipt != nil {
+			it.receipt.finish(0, ErrClosed)
+		}
+	}
+	err := l.saveTime()
+	if l.active != nil {
+		err = errors.Join(err, l.active.Close())
+		l.active = nil
+	}
+	if err = errors.Join(err, l.lock.Close()); err != nil {
+		return fmt.Errorf("spool: close: %w", err)
+	}
+	return nil
+}
