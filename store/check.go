@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"go.etcd.io/bbolt"
+
+	"gatehouse/agent/site"
+)
+
+// inspection is what a check of a whole file found.
+type inspection struct {
+	metas   int // valid meta pages, of two
+	header  header
+	records int
+}
+
+// inspectFile checks a file that nobody writes: both metas, every page, every
+// record. The error is a damageError when the file was read and is wrong.
+func inspectFile(ctx context.Context, path string) (inspection, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return inspection{}, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return inspection{}, err
+	}
+	m, valid, err := readMeta(f, fi.Size())
+	if err != nil {
+		return inspection{}, damaged("%s: %w", path, err)
+	}
+	in, err := inspectTree(ctx, f, fi.Size(), m)
+	in.metas = valid
+	if err != nil && ctx.Err() == nil {
+		err = damaged("%s: %w", path, err)
+	}
+	return in, err
+}
+
+// inspectTree checks all pages and records under one meta.
+func inspectTree(ctx context.Context, r io.ReaderAt, size int64, m pageMeta) (inspection, error) {
+	c := recordCheck{perGen: make(map[uint32]uint64)}
+	if err := walkPages(r, size, m, c.visit, ctx.Err); err != nil {
+		return inspection{}, err
+	}
+	in := inspection{header: c.header, records: c.records}
+	switch {
+	case !c.hasHeader:
+		return in, errors.New("header record is missing")
+	case c.header.Generation != 0 && c.perGen[c.header.Generation] != c.header.Count:
+		return in, fmt.Errorf("%d credentials where the header says %d", c.perGen[c.header.Generation], c.header.Count)
+	}
+	return in, nil
+}
+
+// inspectLive checks the file under an open database while others write. It
+// holds one read transaction; the map is large enough for that.
+func (f *boltFile) inspectLive(ctx context.Context) (in inspection, err error) {
+	err = f.view(func(tx *bbolt.Tx) error {
+		m, err := metaOf(tx)
+		if err != nil {
+			return err
+		}
+		r, err := os.Open(f.path)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		fi, err := r.Stat()
+		if err != nil {
+			return err
+		}
+		in, err = inspectTree(ctx, r, fi.Size(), m)
+		if err != nil && ctx.Err() == nil {
+			return damaged("%s: %w", f.path, err)
+		}
+		return err
+	})
+	return in, err
+}
+
+// metaOf returns the meta that a read transaction stands on: WriteTo writes it
+// first.
+func metaOf(tx *bbolt.Tx) (pageMeta, error) {
+	var w firstPage
+	if _, err := tx.WriteTo(&w); w.b == nil {
+		return pageMeta{}, fmt.Errorf("meta of a transaction: %w", err)
+	}
+	return parseMeta(w.b)
+}
+
+type firstPage struct{ b []byte }
+
+var errEnough = errors.New("enough")
+
+func (w *firstPage) Write(p []byte) (int, error) {
+	w.b = append([]byte(nil), p...)
+	return 0, errEnough
+}
+
+// recordCheck checks every record of a file.
+type recordCheck struct {
+	header    header
+	hasHeader bool
+	records   int
+	perGen    map[uint32]uint64
+	cred      credential
+}
+
+func (c *recordCheck) visit(path [][]byte, key, value []byte) error {
+	code, ok := codeOf(path)
+	if !ok {
+		return fmt.Errorf("record in unknown bucket %q", path)
+	}
+	payload, err := openValue(code, key, value)
+	if err != nil {
+		return fmt.Errorf("record of bucket %c: %w", code, err)
+	}
+	c.records++
+	if err := c.payload(path, code, key, payload); err != nil {
+		return fmt.Errorf("record of bucket %c: %w", code, err)
+	}
+	return nil
+}
+
+func (c *recordCheck) payload(path [][]byte, code byte, key, payload []byte) error {
+	switch code {
+	case codeMeta:
+		c.hasHeader = true
+		return c.header.decode(payload)
+	case codeCredential:
+		if len(path) == 1 {
+			c.perGen[uint32(path[0][1])<<24|uint32(path[0][2])<<16|uint32(path[0][3])<<8|uint32(path[0][4])]++
+		}
+		if len(key) != len(credKey{}) {
+			return fmt.Errorf("key of %d bytes", len(key))
+		}
+		return decodeCredential(payload, nil, &c.cred)
+	case codeHolder:
+		_, _, err := decodeHolder(payload)
+		return err
+	case codeLevel:
+		return decodeLevel(payload, nil, &site.Level{})
+	case codeSchedule:
+		return decodeSchedule(payload, nil, &site.Schedule{})
+	case codeHoliday:
+		return decodeHoliday(payload, nil, &site.Holiday{})
+	}
+	return nil
+}
+
+// CheckFile checks a file of a stopped store whole: every page, the form and
+// the check of every record.
+func CheckFile(ctx context.Context, path string) error {
+	in, err := inspectFile(ctx, path)
+	if err == nil && in.metas < 2 {
+		err = damaged("%s: one of two meta pages is damaged", path)
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+// Package store keeps the policy of a site and the state of its devices in two
+// bbolt files, so that a power cut at any instant, or a damaged file, leaves a
+// store that decides right.
+//
+// # Files
+//
+// In Config.Dir (STATE), all of mode 0600:
+//
+//	policy.db       holders, credentials, levels, schedules, holidays, outbox
+//	policy.copy.db  the last verified copy of it
+//	devices.db      Hive nonces, serial counters, kept door states, vend credits
+//	device.key      64 hex digits; made once, with the first store
+//	store.lock      held while the store is open
+//	import.stage    rows of an import that runs; removed at start
+//	quarantine/     damaged files, set aside under the time, never deleted
+//
+// A missing or wrong device.key over an existing store is an error of Open and
+// nothing is touched.
+//
+// # What is secret
+//
+// A card is kept only as its 16-byte block encrypted as one AES-256 block under
+// a subkey of device.key: that is the look-up key and, with the device key,
+// reversible. PINs are kept as HMAC-SHA256 over the encrypted block and the PIN,
+// cut to 16 bytes. The content of a change in the event log is sealed with
+// AES-256-GCM. Subkeys are made with HKDF-SHA256; no salt, the info strings in
+// key.go. Records hold the last two digits of a card's number in clear.
+//
+// # Changes
+//
+// Apply makes a change in one transaction of the policy file, together with its
+// event in an outbox, then writes the outbox to the log in order, then returns.
+// The event's sealed content is the list of resulting records, so a replay does
+// no harm. Run writes what a cut left in the outbox; Open itself appends nothing.
+// A change too large for an event (32 KiB of records) and an import keep only a
+// digest there and wait for a verified copy before they are acknowledged.
+//
+// # Damage
+//
+// bbolt checksums its meta pages only, so every value carries a CRC-32C over its
+// bucket, key and payload. All reads run with faults of the memory map and
+// panics turned into errors that match ErrFault. A file of up to 32 MiB is
+// checked whole before Open returns, a larger one by Run right after start. The
+// check reads the file by itself, without bbolt (pages.go).
+//
+// A damaged policy file is set aside; the store goes on from the verified copy,
+// rolled forward with the changes of the event log, and uses of counted
+// credentials are counted again from it. All Hive nonces are replaced and all
+// counters jump. Without a copy the policy is rebuilt from the log alone; if the
+// log does not hold every change from the first, what was lost might be a
+// revocation or a block, so Lookup refuses with ErrIncomplete until a person
+// says otherwise (AcceptIncomplete). With a copy and changes missing after it
+// (both files damaged at once) the store goes on and says how many.
+//
+// # Limits
+//
+// A card has at most 128 bits, a credential 1024 rights and 64 levels. An import
+// has at most 2,000,000 rows and 1 GiB. The map is 4 GiB (512 MiB on 32 bits).
+//
+// # Concurrency
+//
+// All methods of Store may be called from any goroutine. Lookup and the other
+// reads wait for no writer, no copy and no import. Changes wait for each other;
+// nonces wait for no change. A store belongs to one process at a time.
+package store

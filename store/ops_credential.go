@@ -1,0 +1,257 @@
+package store
+
+import (
+	"slices"
+
+	"gatehouse/agent/card"
+	"gatehouse/agent/site"
+)
+
+// card returns the key of the card of o.
+func (o *PutCredential) card(c *change) (credKey, error) {
+	block, n := o.Block, 0
+	if o.Bits.Len() > 0 {
+		var err error
+		if block, err = o.Bits.Block(); err != nil {
+			return credKey{}, fieldErr("card", "%w", err)
+		}
+		n = o.Bits.Len()
+	} else if block == (card.Block{}) {
+		return credKey{}, fieldErr("card", "is missing")
+	}
+	return c.s.cardKey(block, n, c.src), nil
+}
+
+func (s *Store) cardKey(block card.Block, bits int, src byte) credKey {
+	var enc [16]byte
+	s.keys.blocks.Encrypt(enc[:], block[:])
+	return makeCredKey(enc, src, bits)
+}
+
+func (o PutCredential) apply(c *change) (string, string, error) {
+	key, err := o.card(c)
+	if err != nil {
+		return "", "", err
+	}
+	b, err := c.creds()
+	if err != nil {
+		return "", "", err
+	}
+	id := key.id()
+	var old *credential
+	if found, v, err := findKey(b, id); err == nil {
+		if found != key {
+			return "", "", fieldErr("card", "its id %s is taken by another card", id)
+		}
+		old = new(credential)
+		if err := c.s.decodeCredential(key[:], v, old); err != nil {
+			return "", "", err
+		}
+	}
+	if old != nil && o.MustBeNew {
+		return "", "", fieldErr("card", "is enrolled as %s for holder %s", id, holderID(old.Holder))
+	}
+	rec, err := o.record(c, old)
+	if err != nil {
+		return "", "", err
+	}
+	if old != nil && rec.Holder != old.Holder && !o.Move {
+		return "", "", fieldErr("card", "is enrolled as %s for holder %s", id, holderID(old.Holder))
+	}
+	if err := c.pins(&key, rec, o.PIN, o.DuressPIN, o.ClearPIN); err != nil {
+		return "", "", err
+	}
+	if old == nil || old.Uses != rec.Uses || old.Function != rec.Function {
+		if err := c.resetUses(&key); err != nil {
+			return "", "", err
+		}
+	}
+	text := "added"
+	if old != nil {
+		text = "changed"
+	}
+	return string(id), credText(id, rec, text), c.putCredential(&key, rec)
+}
+
+func (c *change) putCredential(key *credKey, rec *credential) error {
+	return c.put(codeCredential, key[:], appendCredential(nil, rec))
+}
+
+// resetUses starts the count of uses anew.
+func (c *change) resetUses(key *credKey) error {
+	c.resets = append(c.resets, *key)
+	if b, err := contentBucket(c.tx, c.h, codeUsed); err != nil || b.Get(key[:]) == nil {
+		return err
+	}
+	return c.del(codeUsed, key[:])
+}
+
+// record makes the record of o over old, which may be nil.
+func (o *PutCredential) record(c *change, old *credential) (*credential, error) {
+	rec := &credential{
+		Format: o.Format, Last2: o.Last2, State: o.State, Function: o.Function, ADA: o.ADA,
+		Uses: o.Uses, From: o.From, Until: o.Until, Levels: slices.Clone(o.Levels), Rights: slices.Clone(o.Rights),
+	}
+	if old != nil {
+		rec.PIN, rec.Duress = old.PIN, old.Duress
+	}
+	switch {
+	case o.State != site.CredentialInvalid:
+	case old != nil:
+		rec.State = old.State
+	default:
+		rec.State = site.CredentialActive
+	}
+	switch {
+	case o.Holder != "":
+		n, _, err := c.ownHolder(o.Holder)
+		if err != nil {
+			return nil, err
+		}
+		rec.Holder = n
+	case o.HolderName != "":
+		if err := checkName("holder", o.HolderName); err != nil {
+			return nil, err
+		}
+		if rec.Holder = holderByName(c.tx, c.src, o.HolderName); rec.Holder == 0 {
+			n, err := c.makeHolder(o.HolderName)
+			if err != nil {
+				return nil, err
+			}
+			rec.Holder = n
+		}
+	default:
+		return nil, fieldErr("holder", "is missing")
+	}
+	return rec, c.checkCredential(rec)
+}
+
+func (c *change) checkCredential(rec *credential) error {
+	switch {
+	case rec.State > site.CredentialRevoked:
+		return fieldErr("state", "is not known")
+	case rec.Function > site.FunctionBlocked:
+		return fieldErr("function", "is not known")
+	case len(rec.Format) > site.MaxIDLen:
+		return fieldErr("format", "is longer than %d characters", site.MaxIDLen)
+	case rec.Last2 != "" && len(rec.Last2) != 2:
+		return fieldErr("card", "the visible part is not two digits")
+	case !rec.From.IsZero() && (rec.From.Unix() < minUnix || rec.From.Unix() > maxUnix):
+		return fieldErr("from", "is out of range")
+	case !rec.Until.IsZero() && (rec.Until.Unix() < minUnix || rec.Until.Unix() > maxUnix):
+		return fieldErr("until", "is out of range")
+	case !rec.From.IsZero() && !rec.Until.IsZero() && !rec.From.Before(rec.Until):
+		return fieldErr("until", "is not after from")
+	}
+	if err := c.checkRights(rec.Rights); err != nil {
+		return err
+	}
+	return c.checkLevels(rec.Levels)
+}
+
+func (c *change) checkLevels(levels []site.LevelID) error {
+	if len(levels) > maxLevels {
+		return fieldErr("level", "more than %d", maxLevels)
+	}
+	for i, l := range levels {
+		ok, err := c.known(codeLevel, string(l))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fieldErr("level", "%q: %w", l, ErrNotFound)
+		}
+		if slices.Contains(levels[:i], l) {
+			return fieldErr("level", "%q is named twice", l)
+		}
+	}
+	return nil
+}
+
+func (c *change) checkRights(rights []site.Right) error {
+	if len(rights) > maxRights {
+		return fieldErr("rights", "more than %d", maxRights)
+	}
+	for i, r := range rights {
+		if err := site.CheckID(string(r.Door)); err != nil {
+			return fieldErr("rights", "door: %w", err)
+		}
+		if c.doors != nil && !c.doors(r.Door) {
+			return fieldErr("rights", "door %q: %w", r.Door, ErrNotFound)
+		}
+		if slices.Contains(rights[:i], r) {
+			return fieldErr("rights", "door %q is named twice with the same schedule", r.Door)
+		}
+		if r.Schedule == "" {
+			continue
+		}
+		ok, err := c.known(codeSchedule, string(r.Schedule))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fieldErr("rights", "schedule %q: %w", r.Schedule, ErrNotFound)
+		}
+	}
+	return nil
+}
+
+// known reports whether any source has a level or schedule of that id.
+func (c *change) known(code byte, id string) (bool, error) {
+	_, found, err := c.owner(code, id)
+	return found, err
+}
+
+// owner returns the source of a level, schedule or holiday. Ids are unique
+// over all sources, since rights name a schedule by its id alone.
+func (c *change) owner(code byte, id string) (byte, bool, error) {
+	b, err := contentBucket(c.tx, c.h, code)
+	if err != nil {
+		return 0, false, err
+	}
+	for src := 1; src < len(sourceCodes); src++ {
+		if b.Get(idKey(byte(src), id)) != nil {
+			return byte(src), true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+func checkPIN(field, pin string) error {
+	if len(pin) < 4 || len(pin) > 12 {
+		return fieldErr(field, "want 4 to 12 digits")
+	}
+	for _, r := range pin {
+		if r < '0' || r > '9' {
+			return fieldErr(field, "want digits only")
+		}
+	}
+	return nil
+}
+
+// pins sets the keyed hashes of rec.
+func (c *change) pins(key *credKey, rec *credential, pin, duress string, clearFirst bool) error {
+	if clearFirst {
+		rec.PIN, rec.Duress = [16]byte{}, [16]byte{}
+	}
+	if pin != "" {
+		if err := checkPIN("pin", pin); err != nil {
+			return err
+		}
+		rec.PIN = c.s.keys.pinHash(key[:16], pin)
+	}
+	if duress != "" {
+		if err := checkPIN("duress_pin", duress); err != nil {
+			return err
+		}
+		rec.Duress = c.s.keys.pinHash(key[:16], duress)
+	}
+	switch {
+	case rec.Duress == [16]byte{}:
+	case rec.PIN == [16]byte{}:
+		return fieldErr("duress_pin", "needs a pin")
+	case rec.PIN == rec.Duress:
+		return fieldErr("duress_pin", "is the pin")
+	}
+	return nil
+}

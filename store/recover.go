@@ -1,0 +1,434 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+
+	"gatehouse/agent/site"
+)
+
+// openPolicy opens the policy file, or makes it (fresh), or recovers it.
+func (s *Store) openPolicy(ctx context.Context, rep *Report, fresh bool) error {
+	path := s.path(policyName)
+	have, err := exists(path)
+	if err != nil {
+		return err
+	}
+	haveCopy, err := exists(s.path(copyName))
+	if err != nil {
+		return err
+	}
+	if !have && (fresh || !haveCopy && s.log.MaxChange() == 0) {
+		h := s.newHeader()
+		h.Generation = 1
+		if err := s.createBolt(path, policyBuckets, h); err != nil {
+			return err
+		}
+		have = true
+	}
+	if !have {
+		return s.recoverPolicy(ctx, rep, errors.New("the policy file is missing"))
+	}
+	err = s.checkPolicy(ctx, path)
+	if err == nil {
+		err = s.attachPolicy(path)
+	}
+	if err == nil {
+		err = s.settle(ctx, rep, false)
+	}
+	if isDamage(err) && !errors.Is(err, ErrNewer) {
+		return s.recoverPolicy(ctx, rep, err)
+	}
+	return err
+}
+
+// checkPolicy checks a file that is not open: a small one whole.
+func (s *Store) checkPolicy(ctx context.Context, path string) error {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	s.checkAll = fi.Size() > fullCheckAtOpen
+	if !s.checkAll {
+		_, err := inspectFile(ctx, path)
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, _, err := readMeta(f, fi.Size()); err != nil {
+		return damaged("%s: %w", path, err)
+	}
+	return nil
+}
+
+// attachPolicy opens the file and checks that it is this key's.
+func (s *Store) attachPolicy(path string) error {
+	db, err := openBolt(path, s.policy.mapSize)
+	if err != nil {
+		return err
+	}
+	if err := s.attach(db); err != nil {
+		_ = closeBolt(db)
+		return err
+	}
+	s.policy.db.Store(db)
+	return nil
+}
+
+func (s *Store) attach(db *bbolt.DB) error {
+	var h header
+	err := viewDB(db, func(tx *bbolt.Tx) (err error) {
+		h, err = getHeader(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if h.Check != s.keys.check {
+		return fmt.Errorf("%s: %w", db.Path(), ErrKeyWrong)
+	}
+	return migrate(db, h)
+}
+
+// migrations bring a file from one schema to the next: migrations[0] from 1 to
+// 2. Each runs in one transaction together with the new header.
+var migrations []func(*bbolt.Tx) error
+
+func migrate(db *bbolt.DB, h header) error {
+	for h.Schema < schemaVersion {
+		step := migrations[h.Schema-1]
+		err := guard(func() error {
+			return db.Update(func(tx *bbolt.Tx) error {
+				if err := step(tx); err != nil {
+					return err
+				}
+				h.Schema++
+				return putHeader(tx, &h)
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("migrate to schema %d: %w", h.Schema, err)
+		}
+	}
+	return nil
+}
+
+// settle makes an attached file current: it puts left-over generations into
+// the trash, rolls forward what the log has and the file does not, and loads
+// the snapshot.
+func (s *Store) settle(ctx context.Context, rep *Report, noBase bool) error {
+	var h header
+	err := s.policy.update(func(tx *bbolt.Tx) (err error) {
+		if h, err = getHeader(tx); err != nil {
+			return err
+		}
+		return trashOthers(tx, h.Generation)
+	})
+	if err != nil && !errors.Is(err, errNothing) {
+		return err
+	}
+	if h, err = s.readHeader(&s.policy); err != nil {
+		return err
+	}
+	if rep.FromCopy || noBase || s.log.MaxChange() > h.Change {
+		if err := s.rollForward(ctx, rep, h, noBase); err != nil {
+			return err
+		}
+		if h, err = s.readHeader(&s.policy); err != nil {
+			return err
+		}
+	}
+	rep.Incomplete = h.Incomplete
+	s.logged.Store(min(s.log.MaxChange(), h.Change))
+	return s.reload()
+}
+
+// trashOthers moves every credentials bucket that is not live into the trash.
+func trashOthers(tx *bbolt.Tx, live uint32) error {
+	var names [][]byte
+	err := tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+		if len(name) == 5 && name[0] == codeCredential && string(name) != string(generation(live)) {
+			names = append(names, append([]byte(nil), name...))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return errNothing
+	}
+	for _, n := range names {
+		if err := tx.MoveBucket(n, nil, tx.Bucket(bucketTrash)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rollForward applies the changes of the log that the file lacks. Contents are
+// absolute, so one that the file has does no harm. Uses of counted credentials
+// since the copy are counted again from the events of access.
+func (s *Store) rollForward(ctx context.Context, rep *Report, h header, noBase bool) error {
+	from := site.EventSeq(h.CopySeq) + 1
+	top := s.log.MaxChange()
+	applied := make(map[uint64]bool)
+	base := h.Change
+	err := s.policy.update(func(tx *bbolt.Tx) error {
+		clear(applied)
+		h.Change = base
+		err := s.log.Scan(ctx, from, func(e site.Event) error {
+			switch {
+			case e.Kind == site.KindPolicy && e.Change > base && len(e.Sealed) > 0 && !applied[e.Change]:
+				if err := s.applySealed(tx, &h, e); err != nil {
+					s.lg.Error("change not rolled forward", "change", e.Change, "err", err)
+					return nil
+				}
+				applied[e.Change] = true
+			case e.Kind == site.KindAccess && e.Reason.Grants() && e.Credential != "" && (rep.FromCopy || noBase):
+				return s.recount(tx, &h, e.Credential)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		h.Change = max(base, top)
+		if noBase && uint64(len(applied)) < h.Change {
+			h.Incomplete = true
+		}
+		return putHeader(tx, &h)
+	})
+	if err != nil {
+		return fmt.Errorf("roll forward: %w", err)
+	}
+	rep.RolledForward += len(applied)
+	if top > base {
+		rep.MissingChanges += top - base - uint64(len(applied))
+	}
+	return nil
+}
+
+func (s *Store) applySealed(tx *bbolt.Tx, h *header, e site.Event) error {
+	content, err := s.keys.openContent(e.Change, e.Sealed)
+	if err != nil {
+		return err
+	}
+	// All entries are checked before the first is applied.
+	if err := eachContent(content, func(byte, []byte, []byte) error { return nil }); err != nil {
+		return err
+	}
+	return eachContent(content, func(code byte, key, value []byte) error {
+		return applyRaw(tx, h, code, key, value)
+	})
+}
+
+// recount counts one use of a counted credential.
+func (s *Store) recount(tx *bbolt.Tx, h *header, id site.CredentialID) error {
+	b, err := contentBucket(tx, h, codeCredential)
+	if err != nil {
+		return err
+	}
+	key, v, err := findKey(b, id)
+	if err != nil {
+		return nil // gone since
+	}
+	var rec credential
+	if err := s.decodeCredential(key[:], v, &rec); err != nil || !counted(&rec) {
+		return err
+	}
+	used, err := usedIn(tx, &key)
+	if err != nil {
+		return err
+	}
+	return putUsed(tx, &key, used+1)
+}
+
+// recoverPolicy sets the policy file aside and goes on from the copy, rolled
+// forward. Without a copy it begins with nothing and takes all that the log
+// has; if that does not reach back to the first change, Lookup refuses.
+func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) error {
+	_ = s.policy.close()
+	rep.PolicyDamage = cause
+	if err := s.quarantine(rep, policyName); err != nil {
+		return err
+	}
+	path := s.path(policyName)
+	ok, err := s.copyUsable(ctx, rep)
+	if err != nil {
+		return err
+	}
+	rep.FromCopy = ok
+	if ok {
+		err = writeWhole(path, func(f *os.File) error {
+			c, err := os.Open(s.path(copyName))
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_, err = io.Copy(f, c)
+			return err
+		})
+	} else {
+		h := s.newHeader()
+		h.Generation = 1
+		err = s.createBolt(path, policyBuckets, h)
+	}
+	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	if err := s.attachPolicy(path); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	if err := s.settle(ctx, rep, !ok); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	s.queueFault("policy file", rep)
+	return nil
+}
+
+// copyUsable checks the copy whole. A damaged one is set aside as well.
+func (s *Store) copyUsable(ctx context.Context, rep *Report) (bool, error) {
+	have, err := exists(s.path(copyName))
+	if err != nil || !have {
+		return false, err
+	}
+	in, err := inspectFile(ctx, s.path(copyName))
+	switch {
+	case err == nil && in.header.Check != s.keys.check:
+		return false, fmt.Errorf("%s: %w", s.path(copyName), ErrKeyWrong)
+	case err == nil:
+		return true, nil
+	case errors.Is(err, ErrNewer) || !isDamage(err):
+		return false, err
+	}
+	s.lg.Error("copy of the policy is damaged", "err", err)
+	return false, s.quarantine(rep, copyName)
+}
+
+// quarantine moves a file aside under the time; it is never deleted.
+func (s *Store) quarantine(rep *Report, name string) error {
+	have, err := exists(s.path(name))
+	if err != nil || !have {
+		return err
+	}
+	dir := s.path(quarantineName)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	stamp := s.opt.Now().UTC().Format("20060102T150405.000Z")
+	for i := 0; ; i++ {
+		to := filepath.Join(dir, fmt.Sprintf("%s-%s-%d", name, stamp, i))
+		if have, err := exists(to); err != nil {
+			return err
+		} else if have {
+			continue
+		}
+		if err := os.Rename(s.path(name), to); err != nil {
+			return err
+		}
+		rep.Quarantined = append(rep.Quarantined, to)
+		break
+	}
+	return errors.Join(syncDir(dir), syncDir(s.cfg.Dir))
+}
+
+// openDevices opens the file of nonces, counters and door states, makes it
+// (create), or begins anew where it is damaged or gone.
+func (s *Store) openDevices(ctx context.Context, rep *Report, create bool) error {
+	path := s.path(devicesName)
+	if create {
+		if err := s.createBolt(path, deviceBuckets, s.newHeader()); err != nil {
+			return err
+		}
+	}
+	in, err := inspectFile(ctx, path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = damaged("the devices file is missing")
+	}
+	if err == nil && in.metas < 2 {
+		// bbolt would go on from the commit before: a nonce that was used up
+		// could be used again.
+		err = damaged("%s: one of two meta pages is damaged", path)
+	}
+	if err == nil {
+		var db *bbolt.DB
+		if db, err = openBolt(path, s.devices.mapSize); err == nil {
+			if err = s.attach(db); err != nil {
+				_ = closeBolt(db)
+			} else {
+				s.devices.db.Store(db)
+			}
+		}
+	}
+	if isDamage(err) && !errors.Is(err, ErrNewer) {
+		return s.recoverDevices(ctx, rep, err)
+	}
+	return err
+}
+
+// recoverDevices sets the devices file aside and makes a new one: random
+// nonces, counters above all that could have been sent, credits from the log.
+func (s *Store) recoverDevices(ctx context.Context, rep *Report, cause error) error {
+	_ = s.devices.close()
+	rep.DevicesDamage, rep.DevicesLost, rep.NoncesReplaced = cause, true, true
+	if err := s.quarantine(rep, devicesName); err != nil {
+		return err
+	}
+	h := s.newHeader()
+	h.CopySeq = s.counterBase()
+	path := s.path(devicesName)
+	if err := s.createBolt(path, deviceBuckets, h); err != nil {
+		return err
+	}
+	db, err := openBolt(path, s.devices.mapSize)
+	if err != nil {
+		return err
+	}
+	s.devices.db.Store(db)
+	s.cnt.forget()
+	if err := s.rebuildCredits(ctx); err != nil {
+		return err
+	}
+	s.queueFault("devices file", rep)
+	return nil
+}
+
+// counterBase is where counters begin after the file that held them is lost:
+// above 2^20 numbers for each second since 2000 and for each event of the log,
+// so that it grows even where the clock does not, and below 2^53.
+func (s *Store) counterBase() uint64 {
+	const year2000 = 946684800
+	sec := max(s.opt.Now().Unix()-year2000, 0)
+	return (max(uint64(sec), uint64(s.log.Last())) + 1) << 20
+}
+
+// queueFault keeps the event of a recovery until Run writes it to the log.
+func (s *Store) queueFault(what string, rep *Report) {
+	now, trusted := s.opt.Clock()
+	text := what + " damaged"
+	for _, q := range rep.Quarantined {
+		text += ", set aside as " + filepath.Base(q)
+	}
+	if what == "policy file" {
+		from := "without a copy"
+		if rep.FromCopy {
+			from = "from the verified copy"
+		}
+		text += fmt.Sprintf("; goes on %s, %d changes rolled forward, %d missing", from, rep.RolledForward, rep.MissingChanges)
+	} else {
+		text += "; nonces and counters are new"
+	}
+	s.eventsMu.Lock()
+	s.events = append(s.events, site.Event{Time: now, Trusted: trusted, Kind: site.KindFault, Text: text, Source: site.SourceOperator})
+	s.eventsMu.Unlock()
+}

@@ -1,0 +1,248 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"gatehouse/agent/site"
+)
+
+const (
+	flushEvery = 500 * time.Millisecond // uses
+	retryEvery = 10 * time.Second       // events that the log did not take, a recovery that did not succeed
+	trashBatch = 1000                   // records deleted in one transaction
+)
+
+// String names the store to its supervisor.
+func (s *Store) String() string { return "store" }
+
+// Run does the background work until ctx ends: it writes to the log what a cut
+// kept out of it, checks a large file, flushes uses, makes copies, deletes old
+// generations, and recovers from damage that a read has met. It returns nil
+// when ctx ends, after all of it has stopped.
+func (s *Store) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.maintain(ctx) })
+	wg.Go(func() { s.copyLoop(ctx) })
+	wg.Wait()
+	return nil
+}
+
+func (s *Store) maintain(ctx context.Context) {
+	flush := time.NewTicker(flushEvery)
+	defer flush.Stop()
+	retry := time.NewTicker(retryEvery)
+	defer retry.Stop()
+	s.catchUp(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case cause := <-s.wantCheck:
+			s.recoverLive(ctx, cause)
+		case cause := <-s.wantDevices:
+			s.recoverDevicesLive(ctx, cause)
+		case <-flush.C:
+			s.report("flush uses", s.FlushUses(ctx))
+		case <-retry.C:
+			s.catchUp(ctx)
+		}
+	}
+}
+
+func (s *Store) report(op string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrFault) {
+		s.lg.Error("store", "op", op, "err", err)
+	}
+}
+
+// catchUp writes waiting events to the log and tries a failed recovery again.
+func (s *Store) catchUp(ctx context.Context) {
+	if s.policy.db.Load() == nil {
+		s.recoverLive(ctx, ErrFault)
+	}
+	if s.devices.db.Load() == nil {
+		s.recoverDevicesLive(ctx, ErrFault)
+	}
+	s.report("outbox", func() error {
+		_, err := s.writeLog(ctx, s.Snapshot().Version)
+		return err
+	}())
+	if !s.vendsReplayed.Load() {
+		err := s.replayVends(ctx)
+		s.vendsReplayed.Store(err == nil)
+		s.report("vends", err)
+	}
+	s.eventsMu.Lock()
+	list := s.events
+	s.events = nil
+	s.eventsMu.Unlock()
+	for i, e := range list {
+		if _, err := s.log.Append(ctx, e); err != nil {
+			s.report("event", err)
+			s.eventsMu.Lock()
+			s.events = append(append([]site.Event(nil), list[i:]...), s.events...)
+			s.eventsMu.Unlock()
+			return
+		}
+	}
+}
+
+// hurt hands damage to Run. It never blocks; one report is enough.
+func (s *Store) hurt(err error) {
+	select {
+	case s.wantCheck <- err:
+	default:
+	}
+}
+
+func (s *Store) hurtDevices(err error) {
+	select {
+	case s.wantDevices <- err:
+	default:
+	}
+}
+
+// recoverLive replaces the policy file while the agent runs, if it is really
+// damaged: a panic alone may be a mistake of ours. From the moment that the
+// damage is certain until the new file is in place every read is ErrFault.
+func (s *Store) recoverLive(ctx context.Context, cause error) {
+	if s.holdWriter(ctx) != nil {
+		return
+	}
+	defer func() { <-s.writer }()
+	if s.policy.db.Load() != nil {
+		_, err := s.policy.inspectLive(ctx)
+		if err == nil || !isDamage(err) {
+			s.lg.Error("policy file was reported damaged and is not", "cause", cause, "check", err)
+			s.report("reload", s.reload())
+			return
+		}
+		cause = err
+	}
+	var rep Report
+	err := s.recoverPolicy(ctx, &rep, cause)
+	if err == nil {
+		err = s.ReplaceNonces()
+		rep.NoncesReplaced = err == nil
+	}
+	if err != nil {
+		_ = s.policy.close()
+		s.lg.Error("policy file could not be recovered; doors refuse", "err", err)
+	}
+	s.uses.reset(nil)
+	s.names.forget()
+	s.drain(s.wantCheck)
+	s.told(rep)
+}
+
+func (s *Store) recoverDevicesLive(ctx context.Context, cause error) {
+	if s.devices.db.Load() != nil {
+		if _, err := s.devices.inspectLive(ctx); err == nil || !isDamage(err) {
+			s.lg.Error("devices file was reported damaged and is not", "cause", cause, "check", err)
+			return
+		}
+	}
+	var rep Report
+	if err := s.recoverDevices(ctx, &rep, cause); err != nil {
+		_ = s.devices.close()
+		s.lg.Error("devices file could not be recovered; nonces are refused", "err", err)
+	}
+	s.drain(s.wantDevices)
+	s.told(rep)
+}
+
+func (s *Store) drain(c chan error) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
+func (s *Store) told(rep Report) {
+	s.lg.Error("store recovered", "policy", rep.PolicyDamage, "devices", rep.DevicesDamage,
+		"rolled_forward", rep.RolledForward, "missing", rep.MissingChanges)
+	if s.opt.OnFault != nil {
+		s.opt.OnFault(rep)
+	}
+}
+
+// copyLoop makes the copies that are due, checks a large file once, and
+// deletes old generations.
+func (s *Store) copyLoop(ctx context.Context) {
+	if s.checkAll {
+		_, err := s.policy.inspectLive(ctx) // damage goes to Run by itself
+		s.report("check", err)
+	}
+	if have, err := exists(s.path(copyName)); err == nil && !have {
+		s.report("first copy", s.copyUpTo(ctx, 0))
+	}
+	var due <-chan time.Time
+	if s.cfg.CopyEvery > 0 {
+		t := time.NewTicker(s.cfg.CopyEvery)
+		defer t.Stop()
+		due = t.C
+	}
+	for {
+		s.report("delete old generation", s.emptyTrash(ctx))
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wantTrash:
+		case <-due:
+			if n := s.Snapshot().Version; n > s.copied.Load() {
+				s.report("copy", s.copyUpTo(ctx, n))
+			}
+		}
+	}
+}
+
+// emptyTrash deletes old generations in short transactions.
+func (s *Store) emptyTrash(ctx context.Context) error {
+	for {
+		if err := s.holdWriter(ctx); err != nil {
+			return err
+		}
+		err := s.policy.update(trashSome)
+		<-s.writer
+		if errors.Is(err, errNothing) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func trashSome(tx *bbolt.Tx) error {
+	trash := tx.Bucket(bucketTrash)
+	if trash == nil {
+		return damaged("trash is missing")
+	}
+	name, _ := trash.Cursor().First()
+	if name == nil {
+		return errNothing
+	}
+	b := trash.Bucket(name)
+	if b == nil {
+		return damaged("trash holds a record")
+	}
+	keys := make([][]byte, 0, trashBatch)
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil && len(keys) < cap(keys); k, _ = c.Next() {
+		keys = append(keys, append([]byte(nil), k...))
+	}
+	if len(keys) == 0 {
+		return trash.DeleteBucket(append([]byte(nil), name...))
+	}
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
