@@ -14,6 +14,13 @@ const (
 	stopped verdict = iota
 	silent          // no beat for longer than allowed
 	closed          // the other end of the pipe is gone
+	leaving         // the other side has said farewell
+)
+
+// The bytes in the pipes.
+const (
+	beatByte     = '.'
+	farewellByte = '!' // the last one of a child that has stopped in order
 )
 
 // listen reads beats from r until the other side is silent or gone, or ctx
@@ -27,6 +34,8 @@ func listen(ctx context.Context, r *os.File, beat, first, limit time.Duration, h
 		start := time.Now()
 		n, err := read(r, buf, beat)
 		switch {
+		case n > 0 && buf[n-1] == farewellByte:
+			return leaving
 		case n > 0:
 			quiet, allowed = 0, limit
 			if heard != nil {
@@ -44,8 +53,12 @@ func listen(ctx context.Context, r *os.File, beat, first, limit time.Duration, h
 		}
 		// A read whose deadline has passed does not look into the pipe, so look
 		// once more with a new one before judging.
-		if n, _ := read(r, buf, beat/4); n == 0 {
+		n, _ = read(r, buf, beat/4)
+		switch {
+		case n == 0:
 			return silent
+		case buf[n-1] == farewellByte:
+			return leaving
 		}
 		quiet = 0
 	}
@@ -67,10 +80,7 @@ func send(ctx context.Context, w *os.File, beat time.Duration, alive func() bool
 	defer tick.Stop()
 	for {
 		if alive() {
-			if err := w.SetWriteDeadline(time.Now().Add(beat)); err != nil {
-				return
-			}
-			_, err := w.Write([]byte{'.'})
+			err := write(w, beatByte, beat)
 			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 				return
 			}
@@ -85,4 +95,12 @@ func send(ctx context.Context, w *os.File, beat time.Duration, alive func() bool
 			return
 		}
 	}
+}
+
+func write(w *os.File, b byte, wait time.Duration) error {
+	if err := w.SetWriteDeadline(time.Now().Add(wait)); err != nil {
+		return err
+	}
+	_, err := w.Write([]byte{b})
+	return err
 }

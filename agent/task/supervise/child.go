@@ -29,7 +29,9 @@ const (
 )
 
 // Child is the agent's side. It is a task: start it first and stop it last,
-// because the agent that stops must still show that it is alive.
+// because the agent that stops must still show that it is alive. Its stop tells
+// the parent that the outputs are safe and only the exit is left, for which
+// there is Config.StopWait.
 type Child struct {
 	beats, answers *os.File
 	beat, silence  time.Duration
@@ -128,5 +130,8 @@ func (c *Child) Run(ctx context.Context) error {
 	if v != stopped {
 		return fmt.Errorf("supervise: %w", ErrGone)
 	}
+	// Without it the parent counts silence until the exit: no more harm than a
+	// kill of an agent that has stopped.
+	write(c.answers, farewellByte, c.beat) //nolint:errcheck // see above
 	return nil
 }

@@ -6,7 +6,8 @@
 //
 // [Parent] starts the agent as its child, in a process group of its own, with
 // two pipes: descriptor 3 carries beats from the parent to the child, 4 from
-// the child to the parent. A beat is one byte each [Config.Beat].
+// the child to the parent. A beat is one byte each [Config.Beat], "."; the
+// child's last is "!" when it has stopped in order.
 //
 //	what happens                  who notices           then
 //	child is killed, crashes      parent, by its death  Safe, restart

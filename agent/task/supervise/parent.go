@@ -186,6 +186,10 @@ func (p *Parent) attend(ctx context.Context, pid int, dead <-chan error, verdict
 				late.Reset(p.cfg.Silence)
 				continue
 			}
+			if v == leaving {
+				late.Reset(p.cfg.StopWait)
+				continue
+			}
 			log.Error("agent is silent and is killed", "after", p.cfg.Silence)
 		case <-late.C:
 			log.Error("agent does not end and is killed")
