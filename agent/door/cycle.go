@@ -37,7 +37,7 @@ func (m *machine) restartHeld() {
 // endPulse relocks. Whether a grant was used is known when the grace is over.
 func (m *machine) endPulse() {
 	s := &m.s
-	s.pulse.on = false
+	s.pulse.on, s.pulse.end = false, m.now.Mono
 	s.grant.ended, s.grant.end = true, m.now.Mono+Grace
 }
 
@@ -70,7 +70,7 @@ func (m *machine) opened(onset time.Duration) {
 		m.raise(&s.forced, true, site.KindDoorForced, "")
 		return
 	}
-	s.heldADA = s.pulse.ada && (s.pulse.on || onset < s.maskEnd)
+	s.heldADA = s.pulse.ada && (s.pulse.on || onset < s.pulse.end+Grace)
 	s.grant = grant{}
 	s.pulse.opened = true
 	if s.pulse.on && !s.pulse.timed && m.cfg.Relock == RelockOnOpen {
@@ -107,9 +107,6 @@ func (m *machine) exit(pressed bool) {
 	if m.cfg.RexUnlock {
 		m.startPulse(m.cfg.Unlock, false, false)
 		return
-	}
-	if !s.pulse.on {
-		s.pulse.ada = false
 	}
 	s.maskEnd = max(s.maskEnd, m.now.Mono+m.cfg.Unlock)
 }

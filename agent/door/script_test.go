@@ -72,7 +72,8 @@ type world struct {
 	skew      time.Duration // of the wall clock
 	untrusted bool
 	trace     []string
-	shows     bool
+	shows     bool // trace signals at readers too
+	mute      bool // trace nothing
 }
 
 func (w *world) instant() door.Now {
@@ -82,6 +83,9 @@ func (w *world) instant() door.Now {
 func (w *world) step(in door.Input) []door.Action {
 	state, actions := door.Step(&w.cfg, w.state, in, w.instant())
 	w.state = state
+	if w.mute {
+		return actions
+	}
 	for _, a := range actions {
 		if line := describe(a); w.shows || !strings.HasPrefix(line, "show ") {
 			w.trace = append(w.trace, fmt.Sprintf("%v %s", w.now, line))

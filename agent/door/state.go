@@ -100,9 +100,9 @@ type hold struct {
 // pulse is the time for which a grant, a press or a command unlocks.
 type pulse struct {
 	on     bool
-	end    time.Duration
-	timed  bool // by an unlock command with a duration: nothing relocks early
-	opened bool // the door was open in it
+	end    time.Duration // when it ends, or ended
+	timed  bool          // by an unlock command with a duration: nothing relocks early
+	opened bool          // the door was open in it
 	ada    bool
 }
 
