@@ -1,0 +1,249 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"gatehouse/agent/control"
+	"gatehouse/agent/site"
+)
+
+// maxAlarms bounds the list: past it the oldest that are over and acknowledged
+// go first, then the oldest that are over.
+const maxAlarms = 1000
+
+// alarmKinds are the events that a person should acknowledge.
+var alarmKinds = map[site.Kind]bool{
+	site.KindDoorForced: true, site.KindDoorHeld: true, site.KindFire: true, site.KindTamper: true,
+	site.KindFault: true, site.KindBattery: true, site.KindPower: true, site.KindClock: true,
+	site.KindEventsLost: true,
+}
+
+// alarmKey tells which event ends which alarm.
+type alarmKey struct {
+	kind   site.Kind
+	door   site.DoorID
+	reader site.ReaderID
+	device site.DeviceName
+	item   string
+}
+
+// alarmItem is the Item of the command event that acknowledges an alarm, so
+// that the list can be made again from the log alone.
+const alarmItem = "alarm:"
+
+// eventReader reads kept events in order.
+type eventReader interface {
+	Read(ctx context.Context, from site.EventSeq, maxEvents, maxBytes int) ([]site.Event, error)
+	Wait(ctx context.Context, after site.EventSeq) error
+}
+
+// alarmBook folds the log into the alarms that want a person. What it knows is
+// in one small file with the position in the log up to which it knows it; a
+// missing or damaged file is made again from the oldest event kept.
+type alarmBook struct {
+	path  string
+	log   eventReader
+	ready chan struct{}
+
+	mu    sync.Mutex // guards following
+	state alarmState
+}
+
+type alarmState struct {
+	Next site.EventSeq `json:"next"` // the first event not folded yet
+	List []alarmEntry  `json:"list"`
+}
+
+// alarmEntry is an alarm with what else tells it from others. Its number is the
+// sequence number of the event that began it.
+type alarmEntry struct {
+	control.Alarm
+	Device site.DeviceName `json:"device,omitempty"`
+	Item   string          `json:"item,omitempty"`
+}
+
+func (e *alarmEntry) key() alarmKey {
+	return alarmKey{e.Kind, e.Door, e.Reader, e.Device, e.Item}
+}
+
+func newAlarmBook(path string, log eventReader) *alarmBook {
+	b := &alarmBook{path: path, log: log, ready: make(chan struct{})}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &b.state)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.state = alarmState{}
+	}
+	return b
+}
+
+// Run follows the log until ctx ends.
+func (b *alarmBook) Run(ctx context.Context) error {
+	close(b.ready)
+	for {
+		b.mu.Lock()
+		next := max(b.state.Next, 1)
+		b.mu.Unlock()
+		evs, err := b.log.Read(ctx, next, 256, 1<<20)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("alarms: %w", err)
+		}
+		if len(evs) == 0 {
+			if err := b.log.Wait(ctx, next-1); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("alarms: %w", err)
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
+		}
+		if err := b.fold(evs); err != nil {
+			return err
+		}
+	}
+}
+
+// Ready is closed when the task runs; the list may still be catching up.
+func (b *alarmBook) Ready() <-chan struct{} { return b.ready }
+
+// String names the task.
+func (b *alarmBook) String() string { return "alarms" }
+
+// List returns the alarms, standing ones first, then by number.
+func (b *alarmBook) List() []control.Alarm {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]control.Alarm, len(b.state.List))
+	for i, e := range b.state.List {
+		out[i] = e.Alarm
+	}
+	slices.SortStableFunc(out, func(x, y control.Alarm) int {
+		if a, c := x.Ended.IsZero(), y.Ended.IsZero(); a != c {
+			if a {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(x.ID, y.ID)
+	})
+	return out
+}
+
+// Has reports whether the alarm is in the list and not acknowledged.
+func (b *alarmBook) Has(id site.EventSeq) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.state.List, func(e alarmEntry) bool { return e.ID == id && e.Acked.IsZero() })
+}
+
+// ackEvent is the event whose place in the log acknowledges alarm id.
+func ackEvent(id site.EventSeq, by string) site.Event {
+	return site.Event{Kind: site.KindCommand, By: by, Item: alarmItem + strconv.FormatUint(uint64(id), 10),
+		Text: "alarm " + strconv.FormatUint(uint64(id), 10) + " acknowledged"}
+}
+
+func (b *alarmBook) fold(evs []site.Event) error {
+	b.mu.Lock()
+	changed := false
+	for _, ev := range evs {
+		if b.state.apply(ev) {
+			changed = true
+		}
+	}
+	data, err := json.Marshal(&b.state)
+	b.mu.Unlock()
+	if !changed {
+		return nil // the position alone is not worth a write: folding again is harmless
+	}
+	if err == nil {
+		err = writeFileSync(b.path, data, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("alarms: %w", err)
+	}
+	return nil
+}
+
+// apply folds one event and reports whether the list changed. An event seen
+// before changes nothing.
+func (s *alarmState) apply(ev site.Event) bool {
+	if ev.Seq < s.Next {
+		return false
+	}
+	s.Next = ev.Seq + 1
+	if id, ok := strings.CutPrefix(ev.Item, alarmItem); ok && ev.Kind == site.KindCommand {
+		return s.ack(id, ev)
+	}
+	if !alarmKinds[ev.Kind] {
+		return false
+	}
+	key := alarmKey{ev.Kind, ev.Door, ev.Reader, ev.Device, ev.Item}
+	i := slices.IndexFunc(s.List, func(e alarmEntry) bool {
+		return e.key() == key && (e.Acked.IsZero() || e.Ended.IsZero())
+	})
+	switch {
+	case ev.Cleared && i < 0:
+		return false
+	case ev.Cleared:
+		s.List[i].Ended = ev.Time
+		s.drop(i)
+		return true
+	case i >= 0:
+		s.List[i].Times++
+		s.List[i].Ended = time.Time{}
+		s.List[i].Text = ev.Text
+		return true
+	}
+	e := alarmEntry{Device: ev.Device, Item: ev.Item, Alarm: control.Alarm{ID: ev.Seq, Kind: ev.Kind, Door: ev.Door,
+		Reader: ev.Reader, Text: ev.Text, Began: ev.Time, Times: 1}}
+	if ev.Kind == site.KindEventsLost {
+		e.Ended = ev.Time // a loss happens; it does not stand
+	}
+	s.List = append(s.List, e)
+	s.trim()
+	return true
+}
+
+func (s *alarmState) ack(id string, ev site.Event) bool {
+	n, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		return false
+	}
+	i := slices.IndexFunc(s.List, func(e alarmEntry) bool { return e.ID == site.EventSeq(n) })
+	if i < 0 {
+		return false
+	}
+	s.List[i].Acked, s.List[i].AckedBy = ev.Time, ev.By
+	s.drop(i)
+	return true
+}
+
+// drop removes entry i when it is over and acknowledged.
+func (s *alarmState) drop(i int) {
+	if e := s.List[i]; !e.Ended.IsZero() && !e.Acked.IsZero() {
+		s.List = slices.Delete(s.List, i, i+1)
+	}
+}
+
+func (s *alarmState) trim() {
+	if len(s.List) <= maxAlarms {
+		return
+	}
+	i := slices.IndexFunc(s.List, func(e alarmEntry) bool { return !e.Ended.IsZero() })
+	s.List = slices.Delete(s.List, max(i, 0), max(i, 0)+1)
+}

@@ -1,0 +1,174 @@
+package app
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"gatehouse/agent/access"
+	"gatehouse/agent/card"
+	"gatehouse/agent/config"
+	"gatehouse/agent/door"
+	"gatehouse/agent/reader"
+	"gatehouse/agent/site"
+	"gatehouse/store"
+)
+
+// policyHolder has the store, or why there is none, and the compiled snapshot
+// of its schedules, levels and holidays.
+type policyHolder struct {
+	cfg   *config.Config
+	clock *clockWatch
+	store *store.Store // nil: it could not be opened
+	err   error        // why
+
+	compiled atomic.Pointer[compiledPolicy]
+	mu       sync.Mutex // one compiles at a time
+}
+
+type compiledPolicy struct {
+	until  <-chan struct{} // closed by the store's next change
+	policy *access.Policy  // nil: there never was a policy
+}
+
+// current reports whether the store has not changed since.
+func (c *compiledPolicy) current() bool {
+	if c == nil {
+		return false
+	}
+	select {
+	case <-c.until:
+		return false
+	default:
+		return true
+	}
+}
+
+// policy returns the compiled snapshot of what the store has now. A change that
+// was acknowledged is in it.
+func (h *policyHolder) policy() *access.Policy {
+	if c := h.compiled.Load(); c.current() {
+		return c.policy
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.compiled.Load(); c.current() {
+		return c.policy
+	}
+	c := &compiledPolicy{until: h.store.Changed()}
+	if from := h.store.Snapshot(); from.Version > 0 {
+		c.policy = access.Compile(h.cfg.Site.Zone, from.Schedules, from.Levels, from.Holidays)
+	}
+	h.compiled.Store(c)
+	return c.policy
+}
+
+// lookup fills in what the store says of the presented bits: the policy, the
+// records, or the fault.
+func (h *policyHolder) lookup(req *access.Request, dst []site.Credential) (*access.Policy, []site.Credential) {
+	req.Formats = h.cfg.Cards
+	if h.store == nil {
+		// A fault is more than no policy: say what is wrong.
+		req.Fault = h.err
+		return access.Compile(h.cfg.Site.Zone, nil, nil, nil), nil
+	}
+	p := h.policy()
+	if req.Bits.Len() == 0 || req.Bits.Len() > card.MaxBlockBits {
+		return p, nil
+	}
+	recs, err := h.store.LookupBits(req.Bits, dst)
+	if err != nil {
+		req.Fault = err
+		if p == nil {
+			p = access.Compile(h.cfg.Site.Zone, nil, nil, nil)
+		}
+	}
+	return p, recs
+}
+
+// cardRef is what people see of a card that may not be enrolled.
+func (h *policyHolder) cardRef(bits card.Bits) site.CardRef {
+	var ref site.CardRef
+	if block, err := bits.Block(); err == nil && h.store != nil {
+		ref.Tag = h.store.Tag(block)
+	}
+	if found := h.cfg.Cards.Decode(bits); len(found) > 0 {
+		ref.Last2 = found[0].Number.Last2()
+	}
+	return ref
+}
+
+// doorDecider decides at one door. It is called on the door's goroutine only,
+// so it may reuse its records.
+type doorDecider struct {
+	*policyHolder
+	door    site.DoorID
+	closed  map[site.ReaderID]bool // readers whose mode is closed
+	pin     map[site.ReaderID]bool // readers that want a PIN
+	records []site.Credential
+}
+
+func (h *policyHolder) decider(id site.DoorID) *doorDecider {
+	d := &doorDecider{policyHolder: h, door: id, closed: map[site.ReaderID]bool{}, pin: map[site.ReaderID]bool{}}
+	for _, r := range h.cfg.Readers {
+		d.closed[r.ID] = r.Mode == reader.ModeClosed
+		d.pin[r.ID] = r.Mode == reader.ModeCardPIN || r.Mode == reader.ModePIN
+	}
+	return d
+}
+
+// request says what is asked at the door.
+func (d *doorDecider) request(p door.Presented, mode site.Mode) access.Request {
+	req := access.Request{Door: d.door, Reader: p.Reader, Bits: p.Bits, Clock: d.clock.Clock(), Mode: mode, ReaderClosed: d.closed[p.Reader]}
+	if d.pin[p.Reader] {
+		req.PIN = access.PINRequired
+	}
+	return req
+}
+
+// Decide judges what was presented. A counted use is taken before the door
+// opens: in memory at once, on disk with the next group commit.
+func (d *doorDecider) Decide(p door.Presented, mode site.Mode) door.Decision {
+	req := d.request(p, mode)
+	var policy *access.Policy
+	policy, d.records = d.lookup(&req, d.records[:0])
+	dec := access.Decide(policy, d.records, req)
+	if dec.Outcome == access.Granted && countsUses(dec.Credential) {
+		d.countUse(&dec)
+	}
+	return d.result(p, dec)
+}
+
+func countsUses(c *site.Credential) bool {
+	return c.Uses > 0 || c.Function == site.FunctionOneTime
+}
+
+func (d *doorDecider) countUse(dec *access.Decision) {
+	_, err := d.store.CountUse(dec.Credential.ID)
+	switch {
+	case errors.Is(err, store.ErrUsedUp):
+		dec.Outcome, dec.Reason = access.Refused, site.ReasonUsedUp
+	case err != nil:
+		dec.Outcome, dec.Reason = access.Refused, site.ReasonFault
+	}
+}
+
+// result is the decision in the door's words.
+func (d *doorDecider) result(p door.Presented, dec access.Decision) door.Decision {
+	out := door.Decision{Access: door.Access{Reason: dec.Reason}}
+	switch dec.Outcome {
+	case access.Granted:
+		out.Outcome = door.Granted
+	case access.Waiting:
+		out.Outcome = door.Waits
+	case access.Refused:
+	}
+	if c := dec.Credential; c != nil {
+		out.Access.Holder, out.Access.Credential = c.Holder, c.ID
+		out.Access.Card, out.Access.Source = c.Card, c.Source
+		out.ADA, out.Function = c.ADA, c.Function
+		return out
+	}
+	out.Access.Card = d.cardRef(p.Bits)
+	return out
+}

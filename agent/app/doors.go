@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatehouse/agent/control"
+	"gatehouse/agent/door"
+	"gatehouse/agent/site"
+)
+
+// doorSet is all doors of the site, in the order of the settings.
+type doorSet struct {
+	list []*door.Door
+	cfg  []door.Config
+	byID map[site.DoorID]*door.Door
+}
+
+func (s *doorSet) add(cfg door.Config, d *door.Door) {
+	if s.byID == nil {
+		s.byID = map[site.DoorID]*door.Door{}
+	}
+	s.list, s.cfg = append(s.list, d), append(s.cfg, cfg)
+	s.byID[cfg.ID] = d
+}
+
+func (s *doorSet) door(id site.DoorID) (*door.Door, error) {
+	if d := s.byID[id]; d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("door %.64q: %w", string(id), control.ErrNotFound)
+}
+
+// DoorList returns the state of each door.
+func (s *doorSet) DoorList() []site.DoorStatus {
+	out := make([]site.DoorStatus, len(s.list))
+	for i, d := range s.list {
+		out[i] = d.Status()
+	}
+	return out
+}
+
+// command gives one door a command and puts a refusal in control's words.
+func (s *doorSet) command(ctx context.Context, id site.DoorID, c door.Command) error {
+	d, err := s.door(id)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	err = d.Command(ctx, c)
+	switch {
+	case errors.Is(err, door.ErrRefused):
+		return fmt.Errorf("%w: %w", control.ErrRefused, err)
+	case errors.Is(err, door.ErrCommand):
+		return fmt.Errorf("%w: %w", control.ErrInput, err)
+	case errors.Is(err, door.ErrNotKept), errors.Is(err, door.ErrStopped):
+		return fmt.Errorf("%w: %w", control.ErrNotReady, err)
+	}
+	return err
+}
+
+// UnlockDoor unlocks one door for a moment.
+func (s *doorSet) UnlockDoor(ctx context.Context, id site.DoorID, d time.Duration, by string) error {
+	return s.command(ctx, id, door.Command{Op: door.OpUnlock, For: d, By: by})
+}
+
+// LockDoor secures one door.
+func (s *doorSet) LockDoor(ctx context.Context, id site.DoorID, by string) error {
+	return s.command(ctx, id, door.Command{Op: door.OpLock, By: by})
+}
+
+// SetMode overrides the mode of one door.
+func (s *doorSet) SetMode(ctx context.Context, id site.DoorID, mode site.Mode, until time.Time, by string) error {
+	return s.command(ctx, id, door.Command{Op: door.OpMode, Mode: mode, Until: until, By: by})
+}
+
+// Lockdown locks the targets down. Each door gets its command at once; what has
+// to be kept is waited for afterwards, together.
+func (s *doorSet) Lockdown(ctx context.Context, t control.Target, until time.Time, by string) ([]site.DoorID, error) {
+	return s.each(ctx, t, door.Command{Op: door.OpLockdown, Until: until, By: by})
+}
+
+// Release ends the lockdown of the targets.
+func (s *doorSet) Release(ctx context.Context, t control.Target, by string) ([]site.DoorID, error) {
+	return s.each(ctx, t, door.Command{Op: door.OpRelease, By: by})
+}
+
+func (s *doorSet) each(ctx context.Context, t control.Target, c door.Command) ([]site.DoorID, error) {
+	ids, err := s.targets(t)
+	if err != nil {
+		return nil, err
+	}
+	errs := make(chan error, len(ids))
+	for _, id := range ids {
+		go func() { errs <- s.command(ctx, id, c) }()
+	}
+	for range ids {
+		err = errors.Join(err, <-errs)
+	}
+	return ids, err
+}
+
+func (s *doorSet) targets(t control.Target) ([]site.DoorID, error) {
+	if t.Door != "" {
+		if _, err := s.door(t.Door); err != nil {
+			return nil, err
+		}
+		return []site.DoorID{t.Door}, nil
+	}
+	var ids []site.DoorID
+	for _, c := range s.cfg {
+		if t.All || t.Area != "" && c.Area == t.Area {
+			ids = append(ids, c.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("area %.64q: no door there: %w", string(t.Area), control.ErrNotFound)
+	}
+	return ids, nil
+}
+
+// Inputs returns the live levels of a door's lines.
+func (s *doorSet) Inputs(id site.DoorID) (control.Inputs, error) {
+	d, err := s.door(id)
+	if err != nil {
+		return control.Inputs{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	live, err := d.Inputs(ctx)
+	if err != nil {
+		return control.Inputs{}, fmt.Errorf("%w: %w", control.ErrNotReady, err)
+	}
+	out := control.Inputs{Door: id, Locked: d.Status().Locked}
+	for _, c := range s.cfg {
+		if c.ID != id {
+			continue
+		}
+		if c.Contact != "" {
+			out.Open = &live.Open
+		}
+		if c.Rex != "" {
+			out.Exit = &live.Pressed
+		}
+	}
+	return out, nil
+}
+
+// alive reports whether every door's goroutine answers within the context.
+func (s *doorSet) alive(ctx context.Context) bool {
+	for _, d := range s.list {
+		if d.Ping(ctx) != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,109 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gatehouse/agent/control"
+	"gatehouse/agent/site"
+	"gatehouse/store"
+	"gatehouse/store/spool"
+)
+
+// eventView shows kept events: with the holder's name, without sealed content.
+type eventView struct {
+	log   *spool.Log
+	store *store.Store // nil: names are not known
+}
+
+// readBatch and readBytes bound what one read of the log brings.
+const (
+	readBatch = 256
+	readBytes = 1 << 20
+)
+
+// show makes an event fit for people.
+func (v *eventView) show(ev site.Event) site.Event {
+	ev.Sealed = nil
+	if v.store != nil {
+		ev.Holder = v.store.HolderName(ev.HolderID)
+	}
+	return ev
+}
+
+// matches reports whether an event is asked for.
+func (v *eventView) matches(ev *site.Event, q *control.EventQuery, holder site.HolderID) bool {
+	switch {
+	case !q.From.IsZero() && ev.Time.Before(q.From), !q.To.IsZero() && ev.Time.After(q.To):
+		return false
+	case q.Door != "" && ev.Door != q.Door, q.Kind != "" && ev.Kind != q.Kind:
+		return false
+	case q.Holder != "" && (holder == "" || ev.HolderID != holder):
+		return false
+	}
+	return true
+}
+
+// Tail calls fn for the kept events that match, in order, and follows.
+func (v *eventView) Tail(ctx context.Context, q control.EventQuery, fn func(site.Event) error) error {
+	var holder site.HolderID
+	if q.Holder != "" {
+		if v.store == nil {
+			return fmt.Errorf("holder %q: %w", q.Holder, control.ErrNotReady)
+		}
+		h, err := v.store.FindHolder(site.SourceOperator, q.Holder)
+		if err != nil {
+			return asControl(err)
+		}
+		holder = h.ID
+	}
+	next := q.After + 1
+	if !q.From.IsZero() {
+		next = max(next, v.log.SeekTime(q.From))
+	}
+	next = max(next, v.log.First())
+	if q.Last > 0 {
+		seq, err := v.lastMatching(ctx, &q, holder)
+		if err != nil {
+			return err
+		}
+		next = max(next, seq)
+	}
+	for {
+		evs, err := v.log.Read(ctx, next, readBatch, readBytes)
+		if err != nil {
+			return err
+		}
+		for i := range evs {
+			next = evs[i].Seq + 1
+			if v.matches(&evs[i], &q, holder) {
+				if err := fn(v.show(evs[i])); err != nil {
+					return err
+				}
+			}
+		}
+		if len(evs) > 0 {
+			continue
+		}
+		if !q.Follow || !q.To.IsZero() && time.Now().After(q.To) {
+			return nil
+		}
+		if err := v.log.Wait(ctx, next-1); err != nil {
+			return err
+		}
+	}
+}
+
+// lastMatching returns the number of the first of the last q.Last events that
+// match.
+func (v *eventView) lastMatching(ctx context.Context, q *control.EventQuery, holder site.HolderID) (site.EventSeq, error) {
+	first, left := v.log.Last()+1, q.Last
+	err := v.log.ScanBack(ctx, v.log.Last(), func(ev site.Event) bool {
+		if v.matches(&ev, q, holder) {
+			first, left = ev.Seq, left-1
+		}
+		return left > 0
+	})
+	return first, err
+}

@@ -1,0 +1,170 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+)
+
+// Time-outs of the listeners. A reader on a slow radio gets its time; one that
+// sends nothing does not hold a connection for ever.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 16 << 10
+	shutdownTimeout   = 3 * time.Second
+)
+
+// Guard says what protects a route. The zero value is no guard at all and fails
+// the test of the route table.
+type Guard uint8
+
+// The guards.
+const (
+	_              Guard = iota
+	GuardHive            // each request carries the device's checksum
+	GuardOpenProbe       // open on purpose: says only whether the doors decide
+)
+
+// Route is one entry of a listener's table.
+type Route struct {
+	Pattern string
+	Guard   Guard
+	Devices bool // also on the devices listener
+	handler http.Handler
+}
+
+// Routes returns the table of the HTTPS listener; those with Devices are also on
+// the plain one.
+func (a *App) Routes() []Route {
+	return []Route{
+		{Pattern: "/api/access", Guard: GuardHive, Devices: true, handler: a.hive.Handler()},
+		{Pattern: "GET /healthz", Guard: GuardOpenProbe, handler: http.HandlerFunc(a.healthz)},
+	}
+}
+
+// mux makes the handler of one listener.
+func (a *App) mux(devices bool) http.Handler {
+	m := http.NewServeMux()
+	for _, r := range a.Routes() {
+		if r.Devices || !devices {
+			m.Handle(r.Pattern, r.handler)
+		}
+	}
+	return m
+}
+
+// healthz answers 200 when the doors decide and 503 when not, and nothing else.
+func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
+	if !a.isReady() {
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// server is one listener as a task.
+type server struct {
+	name     string
+	listener net.Listener
+	http     *http.Server
+	ready    chan struct{}
+}
+
+// newServer makes the task of a listener that is open already. HTTP/2 is off:
+// locks and readers speak HTTP/1.1 (contract.md, Settings).
+func newServer(name string, l net.Listener, h http.Handler, cert *tls.Certificate, log *slog.Logger) *server {
+	s := &server{name: name, listener: l, ready: make(chan struct{}), http: &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog:          slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
+	}}
+	if cert != nil {
+		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	}
+	return s
+}
+
+// Run serves until ctx ends, then lets requests under way finish for a moment.
+func (s *server) Run(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if s.http.Shutdown(grace) != nil {
+			s.http.Close()
+		}
+	}()
+	close(s.ready)
+	var err error
+	if s.http.TLSConfig != nil {
+		err = s.http.ServeTLS(s.listener, "", "")
+	} else {
+		err = s.http.Serve(s.listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		<-ended
+		return nil
+	}
+	return fmt.Errorf("%s: %w", s.name, err)
+}
+
+// Ready is closed when the listener serves.
+func (s *server) Ready() <-chan struct{} { return s.ready }
+
+// String names the listener.
+func (s *server) String() string { return s.name }
+
+// controlGroup may use the control socket beside root.
+const controlGroup = "gatehouse"
+
+// listenControl opens the control socket. An old socket file that nobody
+// serves is replaced; the lock of the store keeps two agents apart. A missing
+// group is returned as a warning.
+func listenControl(path string) (net.Listener, string, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, "", fmt.Errorf("control socket: %w", err)
+	}
+	// Nobody else may connect before the mode is set: the folder is 0700.
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, "", fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return nil, "", fmt.Errorf("control socket: %w", err)
+	}
+	return l, chownControl(path), nil
+}
+
+func chownControl(path string) (warning string) {
+	g, err := user.LookupGroup(controlGroup)
+	if err != nil {
+		return "there is no group " + controlGroup + ": only root may use the control socket"
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err == nil {
+		err = os.Chown(path, -1, gid)
+	}
+	if err != nil {
+		return "control socket: its group could not be set: " + err.Error()
+	}
+	return ""
+}

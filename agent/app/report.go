@@ -1,0 +1,184 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"gatehouse/agent/config"
+	"gatehouse/agent/control"
+	"gatehouse/agent/site"
+)
+
+// lowDisk is the free space under which doctor speaks up.
+const lowDisk = 64 << 20
+
+// Status tells how the agent is.
+func (a *App) Status(context.Context) control.Status {
+	clock := a.clock.Clock()
+	st := control.Status{
+		Version: a.opt.Version, Site: a.cfg.Site.Name, Serial: a.cfg.Device.Serial, Started: a.started, Ready: a.isReady(),
+		Clock: control.ClockStatus{Now: clock.Now.In(a.cfg.Site.Zone), Zone: a.cfg.Site.Zone.String(), Trusted: clock.Trusted,
+			LastTrusted: clock.LastTrusted, Untrusted: clock.Mode.String()},
+		Doors: a.doors.DoorList(), Readers: a.readerStatus(), Log: a.logStatus(), Disk: diskStatus(a.cfg.StateDir),
+		Listen: a.Addresses(), Warnings: append(a.hive.Warnings(), a.warnings...), Absent: a.absent(),
+	}
+	st.Faults = a.faults()
+	if c := a.certStatus(); c != nil {
+		st.Certs = append(st.Certs, *c)
+	}
+	a.storeStatus(&st.Store)
+	return st
+}
+
+func (a *App) faults() []control.Fault {
+	var out []control.Fault
+	for _, f := range a.health.List() {
+		out = append(out, control.Fault{ID: f.ID, Text: f.Text, Since: f.Since})
+	}
+	return out
+}
+
+func (a *App) logStatus() control.LogStatus {
+	s := a.spool.Status()
+	out := control.LogStatus{ID: s.Log, First: s.First, Last: s.Last, Bytes: s.Bytes, Budget: s.Budget, Queued: s.Queued, Lost: s.Lost}
+	for _, name := range a.consumers() {
+		at := a.spool.Cursor(name).Position()
+		out.Cursors = append(out.Cursors, control.CursorStatus{Name: name, At: at, Behind: uint64(s.Last - min(at, s.Last))})
+	}
+	return out
+}
+
+func (a *App) storeStatus(out *control.StoreStatus) {
+	if a.store == nil {
+		return
+	}
+	c, err := a.store.Counts()
+	if err != nil {
+		return // the fault stands in health
+	}
+	out.Version, out.Credentials, out.Bytes = c.Change, c.Credentials, c.Bytes
+	copied := a.copied.Load()
+	if copied != nil {
+		out.Copied, out.CopySeq = copied.at, copied.seq
+	}
+	out.Checked = a.store.Checked()
+}
+
+func (a *App) readerStatus() []control.ReaderStatus {
+	out := []control.ReaderStatus{}
+	offline := map[site.ReaderID]bool{}
+	for _, l := range a.hive.Lines() {
+		s := l.Stats()
+		offline[s.Reader] = s.Offline
+	}
+	for _, r := range a.cfg.Readers {
+		st := control.ReaderStatus{ID: r.ID, Door: r.Door, Kind: "wiegand"}
+		if r.Serial != nil {
+			st.Kind = "serial"
+		}
+		if offline[r.ID] {
+			st.Fault = "offline"
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+func (a *App) certStatus() *control.CertStatus {
+	if a.cert == nil {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(a.cert.Certificate[0])
+	if err != nil {
+		return nil
+	}
+	return &control.CertStatus{Name: "site", Until: leaf.NotAfter, SelfSigned: leaf.Issuer.String() == leaf.Subject.String()}
+}
+
+func diskStatus(dir string) control.DiskStatus {
+	var fs syscall.Statfs_t
+	if syscall.Statfs(dir, &fs) != nil {
+		return control.DiskStatus{}
+	}
+	return control.DiskStatus{Free: fs.Bavail * uint64(fs.Bsize), Total: fs.Blocks * uint64(fs.Bsize)}
+}
+
+// absent names what the settings ask for and this build does not have.
+func (a *App) absent() []string {
+	var out []string
+	for _, i := range a.opt.Issues {
+		if i.Severity == config.Warning && strings.Contains(i.Text, "this build has no") {
+			out = append(out, i.Path)
+		}
+	}
+	return out
+}
+
+// advice says what to do about a fault, by the beginning of its id.
+var advice = []struct{ prefix, cause, do string }{
+	{"store.key", "STATE/device.key is missing or belongs to another store", "put the right device.key back (from a backup) and restart; the store cannot be read without it"},
+	{"store", "the policy file or the device file was damaged, or cannot be opened", "look into STATE/quarantine and at the event log; run on, take a backup, and replace the storage if it happens again"},
+	{"spool.write", "the event log cannot be written: the disk is full, read-only or broken", "free space in the state folder, or replace the storage; events wait in memory meanwhile"},
+	{"spool.damaged", "a file of the event log was altered; it was set aside", "keep STATE/quarantine for a look; a new log was begun, and events_lost says what is missing"},
+	{"spool.budget", "the event budget is reached and nothing may be trimmed", "raise events.budget, or bring the consumer that is behind back"},
+	{"door", "a line of the door cannot be driven or read, or a button is stuck", "check the wiring of that door; see `gatehouse door test`"},
+	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
+}
+
+// Doctor says what is wrong and what to do.
+func (a *App) Doctor(ctx context.Context) []control.Finding {
+	st := a.Status(ctx)
+	out := []control.Finding{}
+	wrong := func(what, cause, do string) {
+		out = append(out, control.Finding{What: what, Cause: cause, Do: do, Wrong: true})
+	}
+	note := func(what, cause, do string) {
+		out = append(out, control.Finding{What: what, Cause: cause, Do: do})
+	}
+	if !st.Ready {
+		wrong("the doors are not ready", "the agent is starting, or a part does not start", "wait a moment; then see the log of the service")
+	}
+	for _, f := range st.Faults {
+		cause, do := "unknown", "see the text and the event log"
+		for _, adv := range advice {
+			if strings.HasPrefix(f.ID, adv.prefix) {
+				cause, do = adv.cause, adv.do
+				break
+			}
+		}
+		wrong("fault "+f.ID+": "+f.Text, cause, do)
+	}
+	for _, d := range st.Doors {
+		if d.Alarm != site.AlarmNone {
+			wrong(fmt.Sprintf("door %s: alarm %s", d.ID, d.Alarm), "see `gatehouse alarms list`", "look at the door; close it; acknowledge the alarm")
+		}
+	}
+	for _, r := range st.Readers {
+		if r.Fault != "" {
+			wrong(fmt.Sprintf("reader %s is %s", r.ID, r.Fault), "the port cannot be opened or read", "check the cable and the port's name in the settings")
+		}
+	}
+	if !st.Clock.Trusted {
+		wrong("the clock is not trusted", "nothing vouches for the time, or it went back",
+			"give the board network time or a battery-backed clock; until then rights with a schedule do as clock.untrusted says: "+st.Clock.Untrusted)
+	}
+	if st.Disk.Total > 0 && st.Disk.Free < lowDisk {
+		wrong(fmt.Sprintf("the disk has %d MiB left", st.Disk.Free>>20), "the state folder's file system is almost full", "free space or lower events.budget")
+	}
+	if a.store != nil && st.Store.Version == 0 {
+		note("there is no policy yet: no card opens", "nothing was ever enrolled", "gatehouse credential add, or credential import")
+	}
+	for _, w := range st.Warnings {
+		note(w, "settings or the machine", "see docs/architecture.md and the settings reference")
+	}
+	for _, c := range st.Certs {
+		if time.Until(c.Until) < 30*24*time.Hour {
+			wrong("certificate "+c.Name+" ends soon", "it is valid until "+c.Until.Format(time.DateOnly), "remove STATE/tls and restart to make a new one")
+		}
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/agent/config"
+	"gatehouse/agent/control"
+)
+
+// Version is set by the linker.
+var Version = "dev"
+
+// Exit codes.
+const (
+	exitDone    = 0
+	exitRefused = 1
+	exitUsage   = 2
+)
+
+// defaultConfig is read when neither --config nor GATEHOUSE_CONFIG names a file.
+const defaultConfig = "/etc/gatehouse/gatehouse.yaml"
+
+// env is what the commands share.
+type env struct {
+	config string
+	json   bool
+	out    io.Writer
+	err    io.Writer
+	began  bool // a command's own code runs: what fails now is not wrong use
+}
+
+// usageError is wrong use of a command: exit code 2.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usagef(format string, a ...any) error { return usageError{fmt.Sprintf(format, a...)} }
+
+// codeError ends with a code and says nothing more.
+type codeError int
+
+func (e codeError) Error() string { return "" }
+
+// Main runs the command line args (without the program's name) and returns the
+// exit code. It ends early when ctx does.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	e := &env{out: stdout, err: stderr}
+	root := newRoot(e)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if code, ok := errors.AsType[codeError](err); ok {
+		return int(code)
+	}
+	fmt.Fprintln(stderr, "gatehouse:", oneLine(err))
+	if _, usage := errors.AsType[usageError](err); usage || !e.began {
+		return exitUsage
+	}
+	return exitRefused
+}
+
+// oneLine keeps an error on one line, also a joined one.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gatehouse",
+		Short: "The access-control agent that runs beside the doors",
+		Long: `gatehouse decides at the door who may pass, from its own store, drives the
+strikes and keeps every event, with or without a network.
+
+Settings: --config FILE, else GATEHOUSE_CONFIG, else ` + defaultConfig + `.
+Exit codes: 0 done, 1 refused or failed, 2 wrong use.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			e.began = true
+		},
+	}
+	config := os.Getenv("GATEHOUSE_CONFIG")
+	if config == "" {
+		config = defaultConfig
+	}
+	root.PersistentFlags().StringVar(&e.config, "config", config, "the settings file")
+	root.PersistentFlags().BoolVar(&e.json, "json", false, "answer in JSON")
+	root.AddCommand(
+		runCommand(e), agentCommand(e), simHolderCommand(e), checkCommand(e), settingsCommand(e),
+		statusCommand(e), doctorCommand(e), doorCommand(e),
+		holderCommand(e), credentialCommand(e), rightCommand(e), levelCommand(e), scheduleCommand(e), holidayCommand(e),
+		eventsCommand(e), alarmsCommand(e), whyCommand(e), versionCommand(e), manCommand(e),
+	)
+	return root
+}
+
+// group makes a command that only holds others: alone it is wrong use.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var names []string
+			for _, s := range cmd.Commands() {
+				if !s.Hidden {
+					names = append(names, s.Name())
+				}
+			}
+			if len(args) > 0 {
+				return usagef("%s %s: no such command (one of %s)", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+			}
+			return usagef("%s: say which: %s", cmd.CommandPath(), strings.Join(names, ", "))
+		}}
+	c.AddCommand(commands...)
+	return c
+}
+
+// settings loads the settings file; each fault is one line on standard error.
+func (e *env) settings() (*config.Config, error) {
+	cfg, issues := config.Load(e.config, buildOptions())
+	n := 0
+	for _, i := range issues {
+		if i.Severity == config.Error {
+			n++
+			fmt.Fprintf(e.err, "%s: %s\n", e.config, i)
+		}
+	}
+	if cfg == nil {
+		return nil, fmt.Errorf("%s: %d faults in the settings", e.config, n)
+	}
+	return cfg, nil
+}
+
+// client finds the running agent's socket by the settings.
+func (e *env) client() (*control.Client, error) {
+	cfg, err := e.settings()
+	if err != nil {
+		return nil, err
+	}
+	return control.Dial(filepath.Join(cfg.StateDir, "control.sock")), nil
+}
+
+// withClient makes a RunE of a function that speaks to the agent.
+func (e *env) withClient(run func(ctx context.Context, c *control.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := e.client()
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), c, args)
+	}
+}
+
+// printJSON writes v as one line of JSON.
+func (e *env) printJSON(v any) error {
+	enc := json.NewEncoder(e.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table writes aligned columns; the first row is the header.
+func (e *env) table(rows [][]string) error {
+	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	return w.Flush()
+}
+
+// done says in a word that a command was carried out.
+func (e *env) done(format string, a ...any) error {
+	if e.json {
+		return e.printJSON(map[string]string{"done": fmt.Sprintf(format, a...)})
+	}
+	_, err := fmt.Fprintf(e.out, format+"\n", a...)
+	return err
+}
+
+// parseTime reads a point in time: RFC 3339, a date, or a time that is so long
+// from now ("8h").
+func parseTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	if t, err := time.ParseInLocation("2006-01-02T15:04", s, time.Local); err == nil {
+		return t, nil
+	}
+	if t, err := time.ParseInLocation("2006-01-02", s, time.Local); err == nil {
+		return t, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(d), nil
+	}
+	return time.Time{}, usagef("time %q: want 2026-11-21T18:04:05Z, 2026-11-21T18:04, 2026-11-21 or a duration from now as 8h", s)
+}
+
+// showTime writes a time for a person; a zero time is a dash.
+func showTime(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}

@@ -1,0 +1,22 @@
+// Package control is the management API of a running agent: HTTP and JSON over
+// the unix socket STATE/control.sock, for the commands of this machine.
+//
+// # Who may
+//
+// Whoever may open the socket may do everything: it is made for root and the
+// group gatehouse (0660) and is the only way to manage an agent without a
+// token. Each request that changes something is recorded with who asked: "cli".
+//
+// # Form
+//
+// Requests and answers are JSON. A refusal is {"error": TEXT} with a status
+// that says whose fault it is: 400 bad input, 404 no such thing, 409 refused in
+// this state, 503 not ready or degraded, 500 a fault of ours. Long work (import,
+// event tails) streams one JSON object a line. Bodies are bounded: 1 MiB, save
+// an import's.
+//
+// # Concurrency
+//
+// Handlers run at the same time and hold no lock of their own; what they call
+// promises to be safe. A client that goes away ends its request.
+package control

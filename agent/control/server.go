@@ -1,0 +1,372 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"gatehouse/agent/card"
+	"gatehouse/agent/site"
+)
+
+// maxBody bounds a request's body, save an import's.
+const maxBody = 1 << 20
+
+// cli is who asks over the socket, in events.
+const cli = "cli"
+
+// Parts are what the API stands on. All are wanted.
+type Parts struct {
+	Doors   Doors
+	Reports Reports
+	Why     Deciding
+	Events  Events
+	Alarms  Alarms
+	Policy  Policy
+	Log     *slog.Logger // nil: discard
+}
+
+// server holds the handlers.
+type server struct {
+	Parts
+}
+
+// Handler returns the API. It starts nothing.
+func Handler(p Parts) http.Handler {
+	if p.Log == nil {
+		p.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &server{p}
+	mux := http.NewServeMux()
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.pattern, s.wrap(r.handle))
+	}
+	return mux
+}
+
+type route struct {
+	pattern string
+	handle  func(w http.ResponseWriter, r *http.Request) error
+}
+
+func (s *server) routes() []route {
+	return append([]route{
+		{"GET /v1/status", s.status},
+		{"GET /v1/doctor", s.doctor},
+		{"GET /v1/doors", s.doors},
+		{"GET /v1/doors/{id}/inputs", s.inputs},
+		{"POST /v1/doors/{id}/unlock", s.unlock},
+		{"POST /v1/doors/{id}/lock", s.lock},
+		{"POST /v1/doors/{id}/mode", s.mode},
+		{"POST /v1/lockdown", s.lockdown},
+		{"POST /v1/release", s.release},
+		{"GET /v1/why", s.why},
+		{"GET /v1/events", s.events},
+		{"GET /v1/alarms", s.alarms},
+		{"POST /v1/alarms/{id}/ack", s.ackAlarm},
+	}, s.policyRoutes()...)
+}
+
+// wrap turns a handler's error into an answer.
+func (s *server) wrap(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil || r.Context().Err() != nil {
+			return
+		}
+		status := statusOf(err)
+		if status == http.StatusInternalServerError {
+			s.Log.Error("control request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		}
+		reply(w, status, map[string]string{"error": err.Error()})
+	}
+}
+
+// Errors that say whose fault a refusal is. Wrap them with %w.
+var (
+	// ErrNotFound: there is no such door, credential and so on.
+	ErrNotFound = errors.New("not found")
+	// ErrRefused: it exists, but not in this state.
+	ErrRefused = errors.New("refused")
+	// ErrInput: the request itself is wrong.
+	ErrInput = errors.New("bad input")
+	// ErrNotReady: the agent cannot answer now.
+	ErrNotReady = errors.New("not ready")
+)
+
+// statusOf maps an error to the status of its answer.
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, ErrRefused):
+		return http.StatusConflict
+	case errors.Is(err, ErrInput):
+		return http.StatusBadRequest
+	case errors.Is(err, ErrNotReady), errors.Is(err, context.DeadlineExceeded):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A client that went away is no fault of ours.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// ok answers 200 with v.
+func ok(w http.ResponseWriter, v any) error {
+	reply(w, http.StatusOK, v)
+	return nil
+}
+
+// body reads a bounded JSON body into v and refuses members it does not know.
+func body(r *http.Request, v any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: body: %w", ErrInput, err)
+	}
+	return nil
+}
+
+func (s *server) status(w http.ResponseWriter, r *http.Request) error {
+	return ok(w, s.Reports.Status(r.Context()))
+}
+
+func (s *server) doctor(w http.ResponseWriter, r *http.Request) error {
+	return ok(w, s.Reports.Doctor(r.Context()))
+}
+
+func (s *server) doors(w http.ResponseWriter, _ *http.Request) error {
+	return ok(w, s.Doors.DoorList())
+}
+
+func (s *server) inputs(w http.ResponseWriter, r *http.Request) error {
+	in, err := s.Doors.Inputs(site.DoorID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	return ok(w, in)
+}
+
+// doorCommand is the body of a command to a door.
+type doorCommand struct {
+	For    Duration  `json:"for,omitempty"`
+	Mode   site.Mode `json:"mode,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
+	Target Target    `json:"target,omitzero"`
+}
+
+// Duration is a time.Duration that JSON writes as text ("5s").
+type Duration time.Duration
+
+// MarshalText writes the duration.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads the duration.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+func (s *server) unlock(w http.ResponseWriter, r *http.Request) error {
+	var c doorCommand
+	if err := body(r, &c); err != nil {
+		return err
+	}
+	if c.For < 0 {
+		return fmt.Errorf("%w: unlock for %s: a time cannot be negative", ErrInput, time.Duration(c.For))
+	}
+	if err := s.Doors.UnlockDoor(r.Context(), site.DoorID(r.PathValue("id")), time.Duration(c.For), cli); err != nil {
+		return err
+	}
+	return ok(w, struct{}{})
+}
+
+func (s *server) lock(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Doors.LockDoor(r.Context(), site.DoorID(r.PathValue("id")), cli); err != nil {
+		return err
+	}
+	return ok(w, struct{}{})
+}
+
+func (s *server) mode(w http.ResponseWriter, r *http.Request) error {
+	var c doorCommand
+	if err := body(r, &c); err != nil {
+		return err
+	}
+	if err := s.Doors.SetMode(r.Context(), site.DoorID(r.PathValue("id")), c.Mode, c.Until, cli); err != nil {
+		return err
+	}
+	return ok(w, struct{}{})
+}
+
+// Reached lists the doors that a site-wide command reached.
+type Reached struct {
+	Doors []site.DoorID `json:"doors"`
+}
+
+// check wants exactly one member.
+func (t Target) check() error {
+	n := 0
+	for _, set := range []bool{t.Door != "", t.Area != "", t.All} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("%w: name one door, one area or all", ErrInput)
+	}
+	return nil
+}
+
+func (s *server) lockdown(w http.ResponseWriter, r *http.Request) error {
+	var c doorCommand
+	if err := errors.Join(body(r, &c), c.Target.check()); err != nil {
+		return err
+	}
+	doors, err := s.Doors.Lockdown(r.Context(), c.Target, c.Until, cli)
+	if err != nil {
+		return err
+	}
+	return ok(w, Reached{doors})
+}
+
+func (s *server) release(w http.ResponseWriter, r *http.Request) error {
+	var c doorCommand
+	if err := errors.Join(body(r, &c), c.Target.check()); err != nil {
+		return err
+	}
+	doors, err := s.Doors.Release(r.Context(), c.Target, cli)
+	if err != nil {
+		return err
+	}
+	return ok(w, Reached{doors})
+}
+
+func (s *server) why(w http.ResponseWriter, r *http.Request) error {
+	v := r.URL.Query()
+	q := WhyQuery{Door: site.DoorID(v.Get("door")), Credential: site.CredentialID(v.Get("credential"))}
+	if text := v.Get("bits"); text != "" {
+		b, err := card.ParseBits(text)
+		if err != nil {
+			return fmt.Errorf("%w: bits: %w", ErrInput, err)
+		}
+		q.Bits = &b
+	}
+	if (q.Bits == nil) == (q.Credential == "") || q.Door == "" {
+		return fmt.Errorf("%w: name a door, and a credential or its bits", ErrInput)
+	}
+	var err error
+	if q.At, err = queryTime(v.Get("at")); err != nil {
+		return err
+	}
+	answer, err := s.Why.Why(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return ok(w, answer)
+}
+
+func queryTime(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, fmt.Errorf("%w: time %q: want RFC 3339, as 2026-11-21T18:04:05Z", ErrInput, text)
+	}
+	return t, nil
+}
+
+func (s *server) events(w http.ResponseWriter, r *http.Request) error {
+	v := r.URL.Query()
+	q := EventQuery{Door: site.DoorID(v.Get("door")), Kind: site.Kind(v.Get("kind")), Holder: v.Get("holder"), Follow: v.Get("follow") == "1"}
+	var errs [4]error
+	q.From, errs[0] = queryTime(v.Get("from"))
+	q.To, errs[1] = queryTime(v.Get("to"))
+	var after, last uint64
+	after, errs[2] = queryNumber(v.Get("after"))
+	last, errs[3] = queryNumber(v.Get("last"))
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	q.After, q.Last = site.EventSeq(after), int(min(last, 10_000))
+	return stream(w, func(send func(any) error) error {
+		return s.Events.Tail(r.Context(), q, func(ev site.Event) error { return send(ev) })
+	})
+}
+
+func queryNumber(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is not a number", ErrInput, text)
+	}
+	return n, nil
+}
+
+// stream answers one JSON object a line, each sent at once. An error after the
+// first line becomes a last line {"error": TEXT}.
+func stream(w http.ResponseWriter, run func(send func(any) error) error) error {
+	rc := http.NewResponseController(w)
+	enc := json.NewEncoder(w)
+	begun := false
+	begin := func() {
+		if !begun {
+			begun = true
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			w.WriteHeader(http.StatusOK)
+		}
+	}
+	err := run(func(v any) error {
+		begin()
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+		return rc.Flush()
+	})
+	if err != nil && begun {
+		return enc.Encode(map[string]string{"error": err.Error()})
+	}
+	if err == nil {
+		begin()
+	}
+	return err
+}
+
+func (s *server) alarms(w http.ResponseWriter, _ *http.Request) error {
+	return ok(w, s.Alarms.AlarmList())
+}
+
+func (s *server) ackAlarm(w http.ResponseWriter, r *http.Request) error {
+	id, err := queryNumber(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	var who struct {
+		By string `json:"by"`
+	}
+	if err := body(r, &who); err != nil {
+		return err
+	}
+	if who.By == "" || len(who.By) > 100 {
+		return fmt.Errorf("%w: say who acknowledges (1 to 100 characters)", ErrInput)
+	}
+	if err := s.Alarms.AckAlarm(r.Context(), site.EventSeq(id), who.By); err != nil {
+		return err
+	}
+	return ok(w, struct{}{})
+}
