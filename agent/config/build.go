@@ -239,7 +239,7 @@ func (b *builder) known(kind string, ref text, names map[string]bool) bool {
 // is worth the work.
 func (b *builder) nearest(s string, names iter.Seq[string]) string {
 	const enough = 1000
-	if len(b.issues) >= maxIssues {
+	if b.count[Error] >= maxIssues {
 		return ""
 	}
 	words := slices.Sorted(names)

@@ -316,6 +316,18 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
+// TestManyWarnings checks that warnings without end do not make a fault.
+func TestManyWarnings(t *testing.T) {
+	src := base[:strings.Index(base, "areas:")]
+	for i := range 300 {
+		src += fmt.Sprintf("  - {id: d%d, strike: {line: L%d}, relock: on_open}\n", i, i)
+	}
+	c, issues := config.Parse([]byte(src), "f", options())
+	if c == nil || len(issues) != 201 {
+		t.Errorf("config %t, %d issues", c != nil, len(issues))
+	}
+}
+
 // TestManyFaults checks that what a file makes Parse say is bounded.
 func TestManyFaults(t *testing.T) {
 	src := base

@@ -29,9 +29,9 @@
 //
 // # Limits
 //
-// A file has at most 1 MiB, 20000 keys and 16 levels, is UTF-8 without control
-// characters, and has neither anchors, aliases, merge keys, tags nor a second
-// document: a short file cannot grow. Parse reads no file and no environment
+// A file has at most 1 MiB, 10000 keys and 16 levels, is UTF-8 without control
+// characters, and has neither anchors, aliases, merge keys, tags, keys
+// after ? nor a second document: a short file cannot grow. Parse reads no file and no environment
 // (the zone database excepted, which time.LoadLocation finds); key files come
 // through Options.KeyFile. Load is the convenience that reads real files.
 //

@@ -87,25 +87,30 @@ func Worst(issues []Issue) Severity {
 	return w
 }
 
-// maxIssues bounds what one file can make Parse say.
+// maxIssues bounds what one file can make Parse say, for each severity, so that
+// many warnings neither hide an error nor become one.
 const maxIssues = 200
 
 // issueList collects issues in any order.
 type issueList struct {
 	file   string
 	issues []Issue
+	count  [Error + 1]int
 }
 
-// add notes one issue; beyond the limit only errors already noted count.
+// add notes one issue.
 func (l *issueList) add(a at, s Severity, format string, args ...any) {
-	if len(l.issues) > maxIssues {
-		return
+	l.count[s]++
+	switch n := l.count[s]; {
+	case n <= maxIssues:
+		l.issues = append(l.issues, Issue{
+			File: l.file, Line: a.Line, Column: a.Col, Path: a.Path, Severity: s, Text: fmt.Sprintf(format, args...),
+		})
+	case n == maxIssues+1:
+		l.issues = append(l.issues, Issue{
+			File: l.file, Severity: s, Text: fmt.Sprintf("more than %d of this kind; the rest is not listed", maxIssues),
+		})
 	}
-	i := Issue{File: l.file, Line: a.Line, Column: a.Col, Path: a.Path, Severity: s, Text: fmt.Sprintf(format, args...)}
-	if len(l.issues) == maxIssues {
-		i = Issue{File: l.file, Severity: Error, Text: fmt.Sprintf("more than %d faults; the rest is not listed", maxIssues)}
-	}
-	l.issues = append(l.issues, i)
 }
 
 func (l *issueList) errorf(a at, format string, args ...any)  { l.add(a, Error, format, args...) }

@@ -21,7 +21,7 @@ import (
 // The limits of a file (package doc).
 const (
 	MaxSize   = 1 << 20
-	maxKeys   = 20_000
+	maxKeys   = 10_000 // the YAML parser compares each key of a mapping with all before it
 	maxTokens = 200_000
 	maxDepth  = 16
 	maxIndent = 200 // of a block: each level needs a column more
@@ -187,11 +187,13 @@ func limits(tokens token.Tokens) error {
 			flow--
 		case token.MappingValueType:
 			keys++
+		case token.MappingKeyType:
+			return &limitError{tokenAt(t, ""), "keys written with ? are not taken"}
 		case token.AnchorType, token.AliasType:
 			return &limitError{tokenAt(t, ""), "anchors and aliases are not taken"}
 		default:
 		}
-		structural := t.Type == token.SequenceEntryType || t.Type == token.MappingKeyType || t.Type == token.TagType
+		structural := t.Type == token.SequenceEntryType || t.Type == token.TagType
 		if flow > maxDepth || flow <= 0 && structural && t.Position.Column > maxIndent {
 			return &limitError{tokenAt(t, ""), "nested too deeply"}
 		}

@@ -85,11 +85,12 @@ func TestParseIssues(t *testing.T) {
 		{"anchor", "mqtt: &a {broker: \"mqtt://b\"}\n", nil, []string{"8:7: error: not valid YAML: anchors and aliases are not taken"}},
 		{"alias", "mqtt: *a\n", nil, []string{"8:7: error: not valid YAML: anchors and aliases are not taken"}},
 		{"merge key", "clock: {<<: {untrusted: deny}}\n", nil, []string{"8:9: error: clock: merge keys are not taken"}},
+		{"key after ?", "? a\n: b\n", nil, []string{"8:1: error: not valid YAML: keys written with ? are not taken"}},
 		{"tag", "clock: {untrusted: !!str deny}\n", nil, []string{"8:9: error: clock.untrusted: tags are not taken"}},
 		{"flow too deep", "!a: " + strings.Repeat("[", 5000), nil, []string{"1:20: error: not valid YAML: nested too deeply"}},
 		{"block too deep", "!" + strings.Repeat("- ", 5000), nil, []string{"1:201: error: not valid YAML: nested too deeply"}},
 		{"too large", "!" + strings.Repeat("#", config.MaxSize+1), nil, []string{"1:1: error: the file is larger than 1048576 bytes"}},
-		{"too many keys", "!" + strings.Repeat("a: b\n", 30000), nil, []string{"20001:2: error: not valid YAML: more than 20000 keys"}},
+		{"too many keys", "!" + strings.Repeat("a: b\n", 30000), nil, []string{"10001:2: error: not valid YAML: more than 10000 keys"}},
 
 		// Keys and types: all of them at once.
 		{"nothing that is required", "!doors: []\n", nil, []string{

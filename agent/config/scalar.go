@@ -194,29 +194,25 @@ type check struct {
 	pattern string
 }
 
-var checks map[string]check
-
-// The table is filled here, as its functions use the scalars' own parsers.
-func init() {
-	checks = map[string]check{
-		"id":         {checkID, `^[A-Za-z0-9][-A-Za-z0-9_.]{0,63}$`},
-		"label":      {checkLabel, `^.{1,128}$`},
-		"device":     {checkLabel, `^.{1,128}$`},
-		"path":       {checkPath, `^.{1,4096}$`},
-		"port":       {checkPath, `^.{1,4096}$`},
-		"line":       {checkLine, `^[A-Za-z0-9][-A-Za-z0-9_.:/]{0,63}$`},
-		"zone":       {checkZone, ``},
-		"serial":     {checkSerial, `^[0-9A-Fa-f]{32}$`},
-		"listen":     {checkListen, ``},
-		"hostport":   {checkHostPort, ``},
-		"kind":       {checkKind, ``},
-		"uuid":       {checkUUID, ``},
-		"topic":      {checkTopic, `^[^#+\s/]+(/[^#+\s/]+)*$`},
-		"mail":       {checkMail, ``},
-		"http-url":   {checkURL("http", "https"), `^https?://`},
-		"uplink-url": {checkURL("https", "wss"), `^(https|wss)://`},
-		"mqtt-url":   {checkURL("mqtt", "mqtts", "ws", "wss"), `^(mqtts?|wss?)://`},
-	}
+// checks are the rules that raw.go names.
+var checks = map[string]check{
+	"id":         {checkID, `^[A-Za-z0-9][-A-Za-z0-9_.]{0,63}$`},
+	"label":      {checkLabel, `^.{1,128}$`},
+	"device":     {checkLabel, `^.{1,128}$`},
+	"path":       {checkPath, `^.{1,4096}$`},
+	"port":       {checkPath, `^.{1,4096}$`},
+	"line":       {checkLine, `^[A-Za-z0-9][-A-Za-z0-9_.:/]{0,63}$`},
+	"zone":       {checkZone, ``},
+	"serial":     {checkSerial, `^[0-9A-Fa-f]{32}$`},
+	"listen":     {checkListen, ``},
+	"hostport":   {checkHostPort, ``},
+	"kind":       {checkKind, ``},
+	"uuid":       {checkUUID, ``},
+	"topic":      {checkTopic, `^[^#+\s/]+(/[^#+\s/]+)*$`},
+	"mail":       {checkMail, ``},
+	"http-url":   {checkURL("http", "https"), `^https?://`},
+	"uplink-url": {checkURL("https", "wss"), `^(https|wss)://`},
+	"mqtt-url":   {checkURL("mqtt", "mqtts", "ws", "wss"), `^(mqtts?|wss?)://`},
 }
 
 func checkID(s string) (string, error) { return s, site.CheckID(s) }
