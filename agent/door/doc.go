@@ -40,6 +40,8 @@
 //     the alarm already stands.
 //   - A contact change counts once it has stood for [Settle], from the instant
 //     at which it began. Bounce shorter than that is not seen at all.
+//   - A press of the exit button counts at once and its release when it has
+//     stood for [Settle]; one press is one pulse, however long it is held.
 //   - A door that begins to open less than [Grace] after relock was let go
 //     through; at [Grace] or more it is forced. A grant is called unused when
 //     [Grace] has passed without an opening.

@@ -197,6 +197,8 @@ type presentation struct {
 func (d *Door) Present(ctx context.Context, p Presented) (Result, error) {
 	m := presentation{p, ctx, make(chan Result, 1)}
 	select {
+	case <-d.done:
+		return Result{}, fmt.Errorf("door %s: present: %w", d.cfg.ID, ErrStopped)
 	case d.presents <- m:
 	default:
 		c := d.deps.Clock()
@@ -229,29 +231,35 @@ type order struct {
 
 // Command orders the door to do something. It is done at once and acknowledged
 // when what it changed is durable, so ctx wants a deadline. When ctx ends first
-// a command that locks is done all the same; one that unlocks and was not done
-// yet no longer is. ErrCommand, ErrRefused, ErrNotKept, ErrStopped.
+// a command that locks and found room in the queue is done all the same; one
+// that unlocks and was not done yet no longer is. ErrCommand, ErrRefused, ErrNotKept, ErrStopped.
 func (d *Door) Command(ctx context.Context, c Command) error {
-	m := order{c, ctx, make(chan error, 1)}
-	var err error
-	select {
-	case d.commands <- m:
-		select {
-		case err = <-m.reply:
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-d.done:
-			err = ErrStopped
-		}
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-d.done:
-		err = ErrStopped
-	}
-	if err != nil {
+	if err := d.order(order{c, ctx, make(chan error, 1)}); err != nil {
 		return fmt.Errorf("door %s: %v: %w", d.cfg.ID, c.Op, err)
 	}
 	return nil
+}
+
+func (d *Door) order(m order) error {
+	select {
+	case d.commands <- m: // even when the caller is gone: it may lock
+	default:
+		select {
+		case d.commands <- m:
+		case <-m.ctx.Done():
+			return m.ctx.Err()
+		case <-d.done:
+			return ErrStopped
+		}
+	}
+	select {
+	case err := <-m.reply:
+		return err
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	case <-d.done:
+		return ErrStopped
+	}
 }
 
 // Ping returns nil when the door's goroutine has answered.

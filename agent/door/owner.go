@@ -315,7 +315,7 @@ func (o *owner) command(c order) {
 	o.step(Tick{})
 	err := o.s.Refuses(c.Command, o.now())
 	o.step(c.Command)
-	if err != nil {
+	if err != nil || c.Op == OpUnlock { // a pulse does not survive a restart
 		c.reply <- err
 		return
 	}
