@@ -24,6 +24,7 @@ type Log struct {
 	write chan struct{} // slot of whoever writes the active segment
 	maint chan struct{} // slot of whoever replaces or removes segments; taken before write
 	state chan struct{} // slot of whoever writes the small files
+	broom chan struct{} // slot of whoever removes files
 	wake  chan struct{} // capacity 1: the queue is not empty
 	trimc chan struct{} // capacity 1: there may be something to trim
 	ready chan struct{} // closed by Run
@@ -38,6 +39,7 @@ type Log struct {
 	last       uint64 // the last durable number
 	change     uint64 // the highest Change in the log
 	segs       []*segment
+	doomed     []segmentName // not listed any more, still to be removed
 	queue      []*item
 	taken      int // the first items of queue that are being written
 	queueBytes int

@@ -33,7 +33,8 @@ func Open(cfg Config, opt Options) (*Log, Report, error) {
 	l := &Log{
 		cfg: cfg, opt: opt, fs: opt.FS, log: opt.Logger,
 		write: make(chan struct{}, 1), maint: make(chan struct{}, 1), state: make(chan struct{}, 1),
-		wake: make(chan struct{}, 1), trimc: make(chan struct{}, 1), ready: make(chan struct{}),
+		broom: make(chan struct{}, 1),
+		wake:  make(chan struct{}, 1), trimc: make(chan struct{}, 1), ready: make(chan struct{}),
 		news: make(chan struct{}), want: make(map[string]uint64),
 	}
 	if err := l.fs.MkdirAll(cfg.Dir); err != nil {
@@ -62,6 +63,10 @@ func (l *Log) open(rep *Report) error {
 		}
 		if f.s != nil && f.s.blank { // cut short while it was being made
 			rep.Truncated += int64(f.s.torn)
+			l.discard(name)
+			continue
+		}
+		if i < len(names)-1 && f.seg.empty() && !f.bad { // given up before anything was in it
 			l.discard(name)
 			continue
 		}
@@ -116,7 +121,7 @@ func (l *Log) find(name segmentName, quick bool) (*found, error) {
 
 // discard removes a file that holds nothing that another does not.
 func (l *Log) discard(name segmentName) {
-	if err := l.fs.Remove(l.path(name.String())); err != nil {
+	if err := l.remove([]segmentName{name}); err != nil {
 		l.log.Warn("a leftover stays", "segment", name.String(), "err", err)
 	}
 }

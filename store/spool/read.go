@@ -21,7 +21,8 @@ type hint struct {
 }
 
 const (
-	maxHints    = 32 // two a reader
+	maxHints    = 32      // two a reader
+	readFirst   = 4 << 10 // a few events; each further piece is twice as large
 	readChunk   = 64 << 10
 	readRetries = 4
 )
@@ -178,11 +179,12 @@ func (l *Log) walkSegment(seg segment, off int64, next *uint64, fn func(ev site.
 	}
 	defer func() { _ = f.Close() }() // opened for reading
 	var buf []byte
-	start := off
+	start, chunk := off, readFirst/2
 	for off < seg.size {
 		r, n, st := parseRecord(buf[off-start:], seg.name.log)
 		if st == parsedShort { // also at the start, when nothing is there yet
-			want := int(min(int64(max(readChunk, n)), seg.size-off))
+			chunk = min(chunk*2, readChunk)
+			want := int(min(int64(max(chunk, n)), seg.size-off))
 			if want <= len(buf)-int(off-start) {
 				return true, errDamaged
 			}

@@ -110,8 +110,12 @@ func (l *Log) lostEvent(log uint32, text string) func(seq, count uint64) []byte 
 // file first, then the list, then the old files go. A crash in between leaves
 // files that the rewritten one covers; opening the log removes them.
 func (l *Log) replace(old []segmentName, name segmentName, b []byte, foot footer, stuck uint64) error {
-	if err := writeFile(l.fs, l.cfg.Dir, name.String(), b); err != nil {
+	if err := l.sweep(); err != nil {
 		return err
+	}
+	if err := writeFile(l.fs, l.cfg.Dir, name.String(), b); err != nil {
+		// It may be there all the same, and would count at the next start.
+		return errors.Join(err, l.remove([]segmentName{name}))
 	}
 	seg := &segment{
 		name: name, end: foot.end, size: int64(len(b)) - footerSize, disk: int64(len(b)), foot: foot,
@@ -135,14 +139,35 @@ func (l *Log) replace(old []segmentName, name segmentName, b []byte, foot footer
 	return l.remove(old)
 }
 
-// remove removes files of segments that are no longer listed.
+// remove removes files of segments that are no longer listed. What cannot be
+// removed is tried again by sweep, and nothing more is trimmed until then: a
+// file that came back after its neighbours went would look like a loss.
 func (l *Log) remove(names []segmentName) error {
-	for _, n := range names {
-		if err := l.fs.Remove(l.path(n.String())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	l.mu.Lock()
+	l.doomed = append(l.doomed, names...)
+	l.mu.Unlock()
+	return l.sweep()
+}
+
+// sweep removes the files that are to go, in their order.
+func (l *Log) sweep() error {
+	l.broom <- struct{}{} // held over removals only
+	defer give(l.broom)
+	for {
+		l.mu.Lock()
+		if len(l.doomed) == 0 {
+			l.mu.Unlock()
+			return nil
 		}
+		name := l.doomed[0]
+		l.mu.Unlock()
+		if err := l.fs.Remove(l.path(name.String())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+		l.mu.Lock()
+		l.doomed = slices.DeleteFunc(l.doomed, func(n segmentName) bool { return n == name })
+		l.mu.Unlock()
 	}
-	return nil
 }
 
 // setAside keeps a damaged file in the quarantine folder and returns its path

@@ -72,7 +72,7 @@ func readAll(t *testing.T, l *spool.Log, from site.EventSeq) []site.Event {
 	t.Helper()
 	var out []site.Event
 	for {
-		evs, err := l.Read(t.Context(), from, 7, 0)
+		evs, err := l.Read(t.Context(), from, 61, 0)
 		if err != nil {
 			t.Fatalf("read from %d: %v", from, err)
 		}

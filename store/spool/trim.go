@@ -91,6 +91,9 @@ func (l *Log) trimSome(ctx context.Context) (segmentName, error) {
 	}
 	defer give(l.maint)
 	for ctx.Err() == nil {
+		if err := l.sweep(); err != nil {
+			return segmentName{}, fmt.Errorf("spool: trim: %w", err)
+		}
 		v := l.trimView()
 		if len(v.segs) > 0 && v.removable(v.segs[0]) && (v.over || v.cutoff != 0 && v.old(0)) {
 			if err := l.drop(v.segs[0].name); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -298,11 +299,7 @@ func (l *Log) create(id uint32) error {
 	now, _ := l.opt.Clock()
 	name := segmentName{base: l.last + 1, log: id}
 	l.dropEmpty()
-	f, err := l.fs.Create(l.path(name.String()))
-	for errors.Is(err, fs.ErrExist) {
-		name.gen++
-		f, err = l.fs.Create(l.path(name.String()))
-	}
+	f, err := l.createFree(&name)
 	if err != nil {
 		return err
 	}
@@ -320,8 +317,7 @@ func (l *Log) create(id uint32) error {
 	}
 	if err != nil {
 		_ = f.Close() // the file goes
-		_ = l.fs.Remove(l.path(name.String()))
-		return fmt.Errorf("new segment: %w", err)
+		return errors.Join(fmt.Errorf("new segment: %w", err), l.remove([]segmentName{name}))
 	}
 	l.active = f
 	seg := &segment{name: name, end: l.last, size: headerSize, disk: headerSize, foot: footer{log: id, end: l.last, change: l.change}}
@@ -329,6 +325,23 @@ func (l *Log) create(id uint32) error {
 	l.segs = append(l.segs, seg)
 	l.mu.Unlock()
 	return nil
+}
+
+// createFree makes the file under the first generation that is free and not
+// about to be removed.
+func (l *Log) createFree(name *segmentName) (File, error) {
+	for {
+		l.mu.Lock()
+		doomed := slices.Contains(l.doomed, *name)
+		l.mu.Unlock()
+		if !doomed {
+			f, err := l.fs.Create(l.path(name.String()))
+			if !errors.Is(err, fs.ErrExist) {
+				return f, err
+			}
+		}
+		name.gen++
+	}
 }
 
 // dropEmpty removes a last segment that holds nothing and is not written to
@@ -343,7 +356,9 @@ func (l *Log) dropEmpty() {
 	name := l.segs[n-1].name
 	l.segs = append([]*segment(nil), l.segs[:n-1]...)
 	l.mu.Unlock()
-	_ = l.fs.Remove(l.path(name.String())) // opening the log drops it otherwise
+	if err := l.remove([]segmentName{name}); err != nil {
+		l.log.Debug("an empty segment stays for now", "segment", name.String(), "err", err)
+	}
 }
 
 // beginLog starts a new numbering: a new id, above every number known, with a
