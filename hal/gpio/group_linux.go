@@ -1,0 +1,118 @@
+package gpio
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/warthog618/go-gpiocdev/uapi"
+
+	"gatehouse/hal"
+)
+
+// eventSize is the size of struct gpio_v2_line_event (linux/gpio.h):
+// timestamp_ns u64, id u32, offset u32, seqno u32, line_seqno u32, 6 spare u32.
+const eventSize = 48
+
+// group is one claimed set of inputs.
+type group struct {
+	b        *Board
+	names    []hal.LineName // in the order of the request
+	byOffset map[uint32]hal.LineName
+	f        *os.File
+	edges    chan hal.Edge // closed by watch
+	done     chan struct{} // closed when watch has ended
+}
+
+// Edges implements hal.InputGroup.
+func (g *group) Edges() <-chan hal.Edge { return g.edges }
+
+// Read implements hal.InputGroup.
+func (g *group) Read(name hal.LineName) (hal.Level, error) {
+	i := slices.Index(g.names, name)
+	if i < 0 {
+		return hal.Low, fmt.Errorf("gpio: read %s: not in this group: %w", name, hal.ErrNoLine)
+	}
+	v := uapi.LineValues{Mask: 1 << i}
+	if err := g.b.k.values(g.f, &v); err != nil {
+		return hal.Low, fmt.Errorf("gpio: read %s: %w", name, mapped(err))
+	}
+	return hal.Level(v.Get(i) != 0), nil
+}
+
+// Close implements hal.InputGroup. When it returns the channel is closed.
+func (g *group) Close() error {
+	g.b.drop(g)
+	err := g.f.Close()
+	<-g.done
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("gpio: close %v: %w", g.names, err)
+	}
+	return nil
+}
+
+// watch moves edges from the kernel's queue to the channel until the group is
+// closed or its chip is gone.
+func (g *group) watch() {
+	defer close(g.done)
+	defer close(g.edges)
+	buf := make([]byte, 16*eventSize)
+	var t tracker
+	for {
+		n, err := g.f.Read(buf)
+		for b := buf[:n]; len(b) >= eventSize; b = b[eventSize:] {
+			if e, ok := t.edge(b, g.byOffset); ok {
+				t.send(e, g.edges)
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrClosed):
+			return
+		default:
+			if errors.Is(err, io.EOF) {
+				err = hal.ErrClosed
+			}
+			g.b.log.Error("gpio: the lines are gone", "lines", g.names, "err", err)
+			return
+		}
+	}
+}
+
+// tracker finds lost edges: by the kernel's numbers, and by a full channel.
+type tracker struct {
+	seq  uint32 // of the last event; they begin with 1
+	lost bool   // the next edge tells
+}
+
+// edge reads one event of the kernel.
+func (t *tracker) edge(b []byte, names map[uint32]hal.LineName) (hal.Edge, bool) {
+	at := binary.NativeEndian.Uint64(b)
+	id := uapi.LineEventID(binary.NativeEndian.Uint32(b[8:]))
+	name, ok := names[binary.NativeEndian.Uint32(b[12:])]
+	seq := binary.NativeEndian.Uint32(b[16:])
+	if seq != t.seq+1 {
+		t.lost = true
+	}
+	t.seq = seq
+	if !ok || id != uapi.LineEventRisingEdge && id != uapi.LineEventFallingEdge {
+		t.lost = true // an event that is not ours to read stands for one that was
+		return hal.Edge{}, false
+	}
+	return hal.Edge{Line: name, Level: id == uapi.LineEventRisingEdge, At: time.Duration(at)}, true
+}
+
+// send puts e into the channel or, when that is full, marks the next one.
+func (t *tracker) send(e hal.Edge, to chan<- hal.Edge) {
+	e.Lost = t.lost
+	select {
+	case to <- e:
+		t.lost = false
+	default:
+		t.lost = true
+	}
+}
