@@ -115,14 +115,19 @@ func foldMode(k *site.DoorKept, ev site.Event, now time.Time) {
 	}
 	over := !ev.Until.IsZero() && !now.Before(ev.Until)
 	o := &site.DoorOverride{Mode: mode, Until: ev.Until, By: ev.By}
-	switch {
-	case mode == site.ModeLockdown && !over:
-		k.Lockdown = o
-	case mode == site.ModeLockdown:
-		k.Lockdown = nil
-	case mode == site.ModeSecured || over:
-		*k = site.DoorKept{}
-	default:
-		*k = site.DoorKept{Override: o}
+	if over {
+		o = nil
 	}
+	switch {
+	case mode == site.ModeLockdown:
+		k.Lockdown = o
+		return
+	case mode == site.ModeSecured:
+		*k = site.DoorKept{}
+	case mode == site.ModeFrozenSecured, mode == site.ModeFrozenPassage:
+		k.Freeze = o
+	default:
+		k.Override, k.Freeze = o, nil
+	}
+	k.Lockdown = nil
 }

@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/agent/app"
+	"gatehouse/agent/config"
+	"gatehouse/agent/task/supervise"
+	"gatehouse/hal"
+	"gatehouse/hal/sim"
+)
+
+// builtParts are the parts of config.Options that this build has.
+var builtParts = []config.Part{}
+
+func buildOptions() config.Options { return config.Options{Parts: builtParts} }
+
+// agentName is the hidden command of the supervised process.
+const agentName = "agent"
+
+func runCommand(e *env) *cobra.Command {
+	var demoRun bool
+	var state string
+	c := &cobra.Command{Use: "run", Short: "Run the agent", Args: cobra.NoArgs,
+		Long: `Runs the agent in a process of its own and watches it: an agent that dies or
+hangs is killed, every output is driven to its safe level, and the agent is
+started again.
+
+With --demo a small simulated site is run instead of a settings file: two doors,
+three readers and the people who use them. Its state is a folder that is kept.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !demoRun {
+				if state != "" {
+					return usagef("--state goes with --demo; settings name their state_dir")
+				}
+				return e.supervise(cmd.Context())
+			}
+			if state == "" {
+				state = "demo"
+			}
+			d, err := newDemo(e, state)
+			if err != nil {
+				return err
+			}
+			return d.run(cmd.Context())
+		}}
+	c.Flags().BoolVar(&demoRun, "demo", false, "run a simulated site")
+	c.Flags().StringVar(&state, "state", "", "the demo's folder (demo if absent)")
+	return c
+}
+
+// run supervises the demo's agent and attends to the rest beside it.
+func (d *demo) run(ctx context.Context) error {
+	d.e.config = d.config
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	attended := make(chan error, 1)
+	go func() {
+		err := d.attend(ctx)
+		if err != nil {
+			cancel()
+		}
+		attended <- err
+	}()
+	err := d.e.supervise(ctx)
+	cancel()
+	return errors.Join(err, <-attended)
+}
+
+// supervise is the parent process: it runs the agent as its child until ctx
+// ends (design.md promise 2).
+func (e *env) supervise(ctx context.Context) error {
+	cfg, err := e.settings()
+	if err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	config, err := filepath.Abs(e.config)
+	if err != nil {
+		return err
+	}
+	log := newLogger(e.err)
+	p, err := supervise.New(supervise.Config{
+		Path: exe, Args: []string{agentName, "--config", config},
+		Safe: func(ctx context.Context) error { return app.Safe(ctx, cfg) },
+		Log:  log,
+	})
+	if err != nil {
+		return err
+	}
+	code, err := p.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return codeError(code)
+	}
+	return nil
+}
+
+// newLogger writes diagnostics as text lines; the audit trail is the events.
+func newLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// dropLimit is what the doors get to drive their strikes safe when the
+// supervisor is gone.
+const dropLimit = 800 * time.Millisecond
+
+func agentCommand(e *env) *cobra.Command {
+	return &cobra.Command{Use: agentName, Short: "The supervised process of run", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.agent(cmd.Context()) }}
+}
+
+// agent is the child process. It must have been started by run.
+func (e *env) agent(ctx context.Context) error {
+	var a *app.App
+	var made = make(chan struct{}) // closed when a is set
+	child, err := supervise.Inherit(func() bool {
+		select {
+		case <-made:
+			return a.Alive()
+		default:
+			return true
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("%s is started by run: %w", agentName, err)
+	}
+	cfg, issues, err := config.Load(e.config, buildOptions())
+	if err == nil {
+		err = config.Err(issues)
+	}
+	if err != nil {
+		fmt.Fprintln(e.err, "gatehouse:", oneLine(err))
+		return codeError(supervise.ExitConfig)
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return err
+	}
+	log := newLogger(e.err)
+	hw, err := app.OpenHardware(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if a, err = app.New(cfg, hw, app.Options{Version: Version, Issues: issues, Log: log}); err != nil {
+		return err
+	}
+	close(made)
+	return e.live(ctx, a, child)
+}
+
+// live runs agent and heart until ctx ends or the supervisor is gone.
+func (e *env) live(ctx context.Context, a *app.App, child *supervise.Child) error {
+	// The heart beats until the agent has stopped: a stop is not a hang.
+	hctx, still := context.WithCancel(context.WithoutCancel(ctx))
+	heart := make(chan error, 1)
+	go func() { heart <- child.Run(hctx) }()
+	ran := make(chan error, 1)
+	go func() { ran <- a.Run(ctx) }()
+	select {
+	case err := <-ran:
+		still()
+		return errors.Join(err, <-heart)
+	case <-child.Gone():
+		still()
+		a.Drop(dropLimit)
+		return errors.New("the supervisor is gone; the strikes are safe")
+	}
+}
+
+func simHolderCommand(*env) *cobra.Command {
+	return &cobra.Command{Use: app.HolderCommand + " SOCKET", Short: "Hold the simulated board's lines", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return sim.NewHolder(sim.HolderConfig{Path: args[0]}).Run(cmd.Context())
+		}}
+}
+
+// checkReport is what check found.
+type checkReport struct {
+	Config string         `json:"config"`
+	OK     bool           `json:"ok"`
+	Issues []config.Issue `json:"issues"`
+}
+
+func checkCommand(e *env) *cobra.Command {
+	return &cobra.Command{Use: "check", Short: "Validate settings, board, pins and keys; print each fault with its line", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, issues, err := config.Load(e.config, config.Options{Parts: builtParts, ShowRefused: true})
+			if err != nil {
+				return err
+			}
+			if cfg != nil {
+				issues = append(issues, checkBoard(cmd.Context(), cfg, e.config)...)
+			}
+			faults := 0
+			for _, i := range issues {
+				if i.Severity > config.Warning {
+					faults++
+				}
+			}
+			if e.json {
+				if issues == nil {
+					issues = []config.Issue{}
+				}
+				err = e.printJSON(checkReport{e.config, faults == 0, issues})
+			} else {
+				err = e.showIssues(issues, faults)
+			}
+			if err == nil && faults > 0 {
+				err = codeError(exitRefused)
+			}
+			return err
+		}}
+}
+
+func (e *env) showIssues(issues []config.Issue, faults int) error {
+	for _, i := range issues {
+		fmt.Fprintln(e.out, i)
+	}
+	word := "no fault"
+	if faults > 0 {
+		word = fmt.Sprintf("%d faults", faults)
+	}
+	_, err := fmt.Fprintf(e.out, "%s: %s, %d warnings\n", e.config, word, len(issues)-faults)
+	return err
+}
+
+// checkBoard asks the board whether it has the lines of the settings. It claims
+// none, so an agent may run meanwhile.
+func checkBoard(ctx context.Context, cfg *config.Config, file string) []config.Issue {
+	if cfg.Device.Board.Sim {
+		return nil // it has the lines that the settings name
+	}
+	issue := func(severity config.Severity, text string) config.Issue {
+		return config.Issue{File: file, Path: "device.board", Severity: severity, Text: text}
+	}
+	hw, err := app.OpenHardware(ctx, cfg)
+	if err != nil {
+		return []config.Issue{issue(config.Error, err.Error())}
+	}
+	defer hw.Board.Close()
+	have, err := hw.Board.Lines()
+	if err != nil {
+		return []config.Issue{issue(config.Error, err.Error())}
+	}
+	var out []config.Issue
+	for _, l := range cfg.Lines() {
+		if !slices.Contains(have, l.Name) {
+			out = append(out, issue(config.Error, fmt.Sprintf("%s (%s %s): %v", l.Name, l.Use, l.Of, hal.ErrNoLine)))
+		}
+	}
+	return out
+}
+
+func settingsCommand(e *env) *cobra.Command {
+	show := func(use, short string, text func() []byte) *cobra.Command {
+		return &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			_, err := e.out.Write(text())
+			return err
+		}}
+	}
+	return group("settings", "Print the settings' reference and schema",
+		show("reference", "The commented reference file", config.Reference),
+		show("minimal", "The smallest useful file", config.Minimal),
+		show("schema", "The JSON schema", config.Schema))
+}
