@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -57,6 +58,23 @@ func OpenHardware(ctx context.Context, cfg *config.Config) (Hardware, error) {
 	return Hardware{Board: b, Ports: serial.Ports{}, Clock: b.Clock()}, nil
 }
 
+// HoldBoard keeps the simulated board's holder alive until it is closed, also
+// while no agent runs; on a real board there is nothing to keep. It makes the
+// state folder.
+func HoldBoard(ctx context.Context, cfg *config.Config) (io.Closer, error) {
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	if !cfg.Device.Board.Sim {
+		return io.NopCloser(nil), nil
+	}
+	hw, err := OpenHardware(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return hw.Board, nil
+}
+
 // HolderCommand is the hidden command that holds the simulated board's lines;
 // its argument is the socket.
 const HolderCommand = "sim-holder"
@@ -65,9 +83,16 @@ const HolderCommand = "sim-holder"
 func declare(b *sim.Board, cfg *config.Config) error {
 	var lines []sim.Line
 	for _, l := range cfg.Lines() {
-		lines = append(lines, sim.Line{Name: l.Name, Output: l.Output, Rest: l.Rest})
+		lines = append(lines, sim.Line{Name: l.Name, Dir: direction(l.Output), Rest: l.Rest})
 	}
 	return b.Declare(lines...)
+}
+
+func direction(output bool) sim.Dir {
+	if output {
+		return sim.Out
+	}
+	return sim.In
 }
 
 // Safe drives every output of the settings to its safe level: the supervisor

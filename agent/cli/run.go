@@ -93,6 +93,11 @@ func (e *env) supervise(ctx context.Context) error {
 		return err
 	}
 	log := newLogger(e.err)
+	held, err := app.HoldBoard(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
 	p, err := supervise.New(supervise.Config{
 		Path: exe, Args: []string{agentName, "--config", config},
 		Safe: func(ctx context.Context) error { return app.Safe(ctx, cfg) },
@@ -128,7 +133,7 @@ func agentCommand(e *env) *cobra.Command {
 // agent is the child process. It must have been started by run.
 func (e *env) agent(ctx context.Context) error {
 	var a *app.App
-	var made = make(chan struct{}) // closed when a is set
+	made := make(chan struct{}) // closed when a is set
 	child, err := supervise.Inherit(func() bool {
 		select {
 		case <-made:
@@ -148,44 +153,52 @@ func (e *env) agent(ctx context.Context) error {
 		fmt.Fprintln(e.err, "gatehouse:", oneLine(err))
 		return codeError(supervise.ExitConfig)
 	}
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+	// The heart beats before the first line is touched, and until the agent
+	// has stopped: neither start nor stop is a hang.
+	hctx, still := context.WithCancel(context.WithoutCancel(ctx))
+	defer still()
+	heart := make(chan error, 1)
+	go func() { heart <- child.Run(hctx) }()
+	select {
+	case <-child.Ready():
+	case err := <-heart:
 		return err
 	}
-	log := newLogger(e.err)
 	hw, err := app.OpenHardware(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	if a, err = app.New(cfg, hw, app.Options{Version: Version, Issues: issues, Log: log}); err != nil {
+	a, err = app.New(cfg, hw, app.Options{Version: Version, Issues: issues, Log: newLogger(e.err)})
+	if err != nil {
 		return err
 	}
 	close(made)
-	return e.live(ctx, a, child)
+	err = live(ctx, a, child)
+	still()
+	return errors.Join(err, <-heart)
 }
 
-// live runs agent and heart until ctx ends or the supervisor is gone.
-func (e *env) live(ctx context.Context, a *app.App, child *supervise.Child) error {
-	// The heart beats until the agent has stopped: a stop is not a hang.
-	hctx, still := context.WithCancel(context.WithoutCancel(ctx))
-	heart := make(chan error, 1)
-	go func() { heart <- child.Run(hctx) }()
+// live runs the agent until ctx ends or the supervisor is gone.
+func live(ctx context.Context, a *app.App, child *supervise.Child) error {
 	ran := make(chan error, 1)
 	go func() { ran <- a.Run(ctx) }()
 	select {
 	case err := <-ran:
-		still()
-		return errors.Join(err, <-heart)
+		return err
 	case <-child.Gone():
-		still()
 		a.Drop(dropLimit)
-		return errors.New("the supervisor is gone; the strikes are safe")
+		return errors.New("the supervisor is gone; the doors were let go")
 	}
 }
 
 func simHolderCommand(*env) *cobra.Command {
 	return &cobra.Command{Use: app.HolderCommand + " SOCKET", Short: "Hold the simulated board's lines", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return sim.NewHolder(sim.HolderConfig{Path: args[0]}).Run(cmd.Context())
+			err := sim.NewHolder(sim.HolderConfig{Path: args[0]}).Run(cmd.Context())
+			if errors.Is(err, sim.ErrHeld) {
+				return nil // somebody else was faster
+			}
+			return err
 		}}
 }
 
@@ -199,7 +212,7 @@ type checkReport struct {
 func checkCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "check", Short: "Validate settings, board, pins and keys; print each fault with its line", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, issues, err := config.Load(e.config, config.Options{Parts: builtParts, ShowRefused: true})
+			cfg, issues, err := config.Load(e.config, buildOptions())
 			if err != nil {
 				return err
 			}

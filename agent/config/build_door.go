@@ -133,7 +133,7 @@ func (b *builder) egress(raw *rawFile) {
 		return
 	}
 	if releases {
-		b.refusef(f.At, "this build has no %s; a door that waits for it would stay locked", PartFire)
+		b.warnf(f.At, "this build has no %s; a door that waits for it would stay locked", PartFire)
 		return
 	}
 	b.warnf(f.At, "this build has no %s; the input is ignored (no door is released by it)", PartFire)

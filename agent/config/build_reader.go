@@ -60,13 +60,13 @@ func (b *builder) readerMode(c *Config, r *rawReader, conf *reader.Config) {
 		}
 		c.ReaderModes[conf.ID] = modes
 		if b.missing(PartReaderModes) {
-			b.refusef(r.Mode.At, "this build has no %s; the reader would open nothing", PartReaderModes)
+			b.warnf(r.Mode.At, "this build has no %s; the reader would open nothing", PartReaderModes)
 		}
 	}
 	for _, m := range all {
 		mode := readerModes[m.V]
 		if mode != reader.ModeCard && mode != reader.ModeClosed && b.missing(PartPIN) {
-			b.refusef(m.at, "mode %s: this build has no %s; the reader would open nothing", m.V, PartPIN)
+			b.warnf(m.at, "mode %s: this build has no %s; the reader would open nothing", m.V, PartPIN)
 		}
 	}
 }

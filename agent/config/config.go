@@ -219,10 +219,6 @@ type Options struct {
 	Parts []Part
 	// KeyFile reads key files; without it every key file is a fault.
 	KeyFile KeyFile
-	// ShowRefused gives a Config also where there are refusals (never where
-	// there are errors). It is for check and for tools that only look; an agent
-	// must not run on such a Config.
-	ShowRefused bool
 }
 
 // keyID tells equal keys from different ones without keeping them.

@@ -13,17 +13,11 @@
 // # What is not in the build
 //
 // The whole schema validates in every build. Options.Parts names the parts that
-// this build has; what the file asks of any other part is judged by one rule:
-//
-//   - Where the missing part only talks to the outside or comforts (mqtt,
-//     uplink, notify, locks, soft anti-passback, a siren), the section is
-//     ignored with a Warning.
-//   - Where doing without would let somebody pass whom the settings keep out,
-//     or keep shut what they promise to open (interlocks, hard or timed
-//     anti-passback, occupancy, PIN and scheduled reader modes, a fire input
-//     that a door waits for, a panic input), it is a Refusal. A refused file
-//     gives no Config, so no caller can run it by oversight; it is never
-//     downgraded in silence.
+// this build has; what the file asks of any other part is a Warning
+// (contract.md, Settings). Where doing without weakens a door the warning says
+// what does not hold: interlocks, hard or timed anti-passback, occupancy, a fire
+// or panic input. A reader mode that the build lacks fails closed: the reader
+// opens nothing.
 //
 // A later part only adds its name to Options.Parts.
 //

@@ -14,9 +14,6 @@ type Severity uint8
 const (
 	// Warning is worth reading; the file runs.
 	Warning Severity = iota
-	// Refusal is a file that is right but asks for safety that this build
-	// does not have (package doc). It gives no Config.
-	Refusal
 	// Error is a fault of the file. It gives no Config.
 	Error
 )
@@ -26,8 +23,6 @@ func (s Severity) String() string {
 	switch s {
 	case Warning:
 		return "warning"
-	case Refusal:
-		return "refusal"
 	case Error:
 	}
 	return "error"
@@ -63,7 +58,7 @@ func (i Issue) String() string {
 // ErrInvalid is wrapped by Err when a file has faults, and only then.
 var ErrInvalid = errors.New("settings are not valid")
 
-// Err joins the errors and refusals of issues to one error that wraps
+// Err joins the errors of issues to one error that wraps
 // ErrInvalid and has a line for each; nil when there are only warnings.
 func Err(issues []Issue) error {
 	errs := []error{ErrInvalid}
@@ -113,9 +108,8 @@ func (l *issueList) add(a at, s Severity, format string, args ...any) {
 	}
 }
 
-func (l *issueList) errorf(a at, format string, args ...any)  { l.add(a, Error, format, args...) }
-func (l *issueList) warnf(a at, format string, args ...any)   { l.add(a, Warning, format, args...) }
-func (l *issueList) refusef(a at, format string, args ...any) { l.add(a, Refusal, format, args...) }
+func (l *issueList) errorf(a at, format string, args ...any) { l.add(a, Error, format, args...) }
+func (l *issueList) warnf(a at, format string, args ...any)  { l.add(a, Warning, format, args...) }
 
 // sorted returns the issues in the order of the file.
 func (l *issueList) sorted() []Issue {

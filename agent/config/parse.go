@@ -75,8 +75,8 @@ func ReadKeyFile(path string) ([]byte, fs.FileMode, error) {
 }
 
 // Parse checks the settings in src. name is the file's name in issues. The
-// Config is nil where an issue is an Error, or a Refusal (but see
-// Options.ShowRefused); the issues are in the order of the file.
+// Config is nil where an issue is an Error; the issues are in the order of the
+// file.
 func Parse(src []byte, name string, opts Options) (*Config, []Issue) {
 	l := &issueList{file: name}
 	body := document(src, l)
@@ -90,7 +90,7 @@ func Parse(src []byte, name string, opts Options) (*Config, []Issue) {
 	}
 	b := &builder{issueList: l, keys: d.keys, opts: opts}
 	c := b.build(&raw)
-	if w := Worst(l.issues); w == Error || w == Refusal && !opts.ShowRefused {
+	if Worst(l.issues) == Error {
 		c = nil
 	}
 	return c, l.sorted()

@@ -257,27 +257,27 @@ hive:
 		}},
 
 		// What this build lacks.
-		{"refusals", `interlocks: [{doors: [front, shed]}]
+		{"what weakens a door", `interlocks: [{doors: [front, shed]}]
 inputs: {panic: {line: GPIO6}}
 readers:
   - {id: a, door: front, mode: card_pin, wiegand: {d0: A, d1: B}}
   - {id: b, door: front, mode: [{schedule: day, mode: card}, {mode: pin}], wiegand: {d0: C, d1: D}}
   - {id: c, door: front, mode: closed, wiegand: {d0: E, d1: F}}
 `, nil, []string{
-			"8:14: refusal: interlocks[0]: this build has no interlocks; these doors could be unlocked at the same time",
-			"9:10: refusal: inputs.panic: this build has no panic input; the button would do nothing",
-			"11:32: refusal: readers[0].mode: mode card_pin: this build has no PIN entry; the reader would open nothing",
-			"12:32: refusal: readers[1].mode: this build has no reader modes by schedule; the reader would open nothing",
-			"12:69: refusal: readers[1].mode[1].mode: mode pin: this build has no PIN entry; the reader would open nothing",
+			"8:14: warning: interlocks[0]: this build has no interlocks; these doors could be unlocked at the same time",
+			"9:10: warning: inputs.panic: this build has no panic input; the button would do nothing",
+			"11:32: warning: readers[0].mode: mode card_pin: this build has no PIN entry; the reader would open nothing",
+			"12:32: warning: readers[1].mode: this build has no reader modes by schedule; the reader would open nothing",
+			"12:69: warning: readers[1].mode[1].mode: mode pin: this build has no PIN entry; the reader would open nothing",
 		}},
 		{"areas", "!" + strings.Replace(base, "{id: lab}, {id: yard}", "{id: lab, occupancy: 3, passback: {mode: timed}}, {id: yard, passback: {mode: soft}}", 1), nil, []string{
-			"7:30: refusal: areas[0].occupancy: this build has no occupancy; the limit would not hold",
-			"7:33: refusal: areas[0].passback: this build has no anti-passback; a card could be handed back and used again",
+			"7:30: warning: areas[0].occupancy: this build has no occupancy; the limit would not hold",
+			"7:33: warning: areas[0].passback: this build has no anti-passback; a card could be handed back and used again",
 			"7:33: error: areas[0].passback: mode timed wants forget",
 			"7:70: warning: areas[1].passback: this build has no anti-passback; nothing is recorded",
 		}},
 		{"fire that a door waits for", "!" + strings.Replace(base, "GPIO25}", "GPIO25, fail: safe}, hardware_release: true", 1) + "inputs: {fire: {line: GPIO5}}\n", nil, []string{
-			"8:10: refusal: inputs.fire: this build has no fire input; a door that waits for it would stay locked",
+			"8:10: warning: inputs.fire: this build has no fire input; a door that waits for it would stay locked",
 		}},
 		{"fire that no door waits for", "inputs: {fire: {line: GPIO5}}\n", nil, []string{
 			"8:10: warning: inputs.fire: this build has no fire input; the input is ignored (no door is released by it)",

@@ -60,20 +60,20 @@ func (b *builder) parts(raw *rawFile) {
 	}
 	for i := range raw.Interlocks {
 		if b.missing(PartInterlocks) {
-			b.refusef(raw.Interlocks[i].At, "this build has no %s; these doors could be unlocked at the same time", PartInterlocks)
+			b.warnf(raw.Interlocks[i].At, "this build has no %s; these doors could be unlocked at the same time", PartInterlocks)
 		}
 	}
 	for i := range raw.Areas {
 		b.areaParts(&raw.Areas[i])
 	}
 	if p := raw.Inputs.Panic; p != nil && b.missing(PartPanic) {
-		b.refusef(p.At, "this build has no %s; the button would do nothing", PartPanic)
+		b.warnf(p.At, "this build has no %s; the button would do nothing", PartPanic)
 	}
 }
 
 func (b *builder) areaParts(a *rawArea) {
 	if a.Occupancy.Set && b.missing(PartOccupancy) {
-		b.refusef(a.Occupancy.at, "this build has no %s; the limit would not hold", PartOccupancy)
+		b.warnf(a.Occupancy.at, "this build has no %s; the limit would not hold", PartOccupancy)
 	}
 	if a.Passback == nil || !b.missing(PartPassback) {
 		return
@@ -82,5 +82,5 @@ func (b *builder) areaParts(a *rawArea) {
 		b.warnf(a.Passback.At, "this build has no %s; nothing is recorded", PartPassback)
 		return
 	}
-	b.refusef(a.Passback.At, "this build has no %s; a card could be handed back and used again", PartPassback)
+	b.warnf(a.Passback.At, "this build has no %s; a card could be handed back and used again", PartPassback)
 }
