@@ -15,7 +15,6 @@ func (m *machine) startPulse(d time.Duration, ada, timed bool) {
 	p.end = max(p.end, m.after(d))
 	p.ada = p.ada || ada
 	p.timed = p.timed || timed
-	p.opened = p.opened || m.s.open
 	m.s.grant.ended = false
 	if s := &m.s; s.open {
 		s.heldADA = s.heldADA || ada
@@ -72,7 +71,6 @@ func (m *machine) opened(onset time.Duration) {
 	}
 	s.heldADA = s.pulse.ada && (s.pulse.on || onset < s.pulse.end+Grace)
 	s.grant = grant{}
-	s.pulse.opened = true
 	if s.pulse.on && !s.pulse.timed && m.cfg.Relock == RelockOnOpen {
 		m.endPulse()
 	}
@@ -83,7 +81,7 @@ func (m *machine) closed() {
 	m.emit(site.Event{Kind: site.KindDoorClosed})
 	s.held, s.heldADA = false, false
 	m.clearAlarms()
-	if s.pulse.on && s.pulse.opened && !s.pulse.timed && m.cfg.Relock == RelockOnClose {
+	if s.pulse.on && !s.pulse.timed && m.cfg.Relock == RelockOnClose {
 		m.endPulse()
 	}
 }

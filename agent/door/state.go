@@ -99,11 +99,10 @@ type hold struct {
 
 // pulse is the time for which a grant, a press or a command unlocks.
 type pulse struct {
-	on     bool
-	end    time.Duration // when it ends, or ended
-	timed  bool          // by an unlock command with a duration: nothing relocks early
-	opened bool          // the door was open in it
-	ada    bool
+	on    bool
+	end   time.Duration // when it ends, or ended
+	timed bool          // by an unlock command with a duration: nothing relocks early
+	ada   bool
 }
 
 // grant is one that was not used so far.
