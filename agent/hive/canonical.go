@@ -28,14 +28,14 @@ func appendData(dst []byte, data Value, f form) []byte {
 	if (f != formPerl && f != formLatin1) || data.Get("operation").kind != Number {
 		return appendValue(dst, data, f)
 	}
-	members := append([]Member(nil), data.members...)
+	members := append([]Member(nil), data.Members()...)
 	for i, m := range members {
 		if m.Name == "operation" {
 			text, _ := m.Value.Text()
 			members[i].Value = Value{kind: String, text: text}
 		}
 	}
-	return appendValue(dst, Value{kind: Object, members: members}, f)
+	return appendValue(dst, Value{kind: Object, in: &content{members: members}}, f)
 }
 
 func appendValue(dst []byte, v Value, f form) []byte {
@@ -50,32 +50,49 @@ func appendValue(dst []byte, v Value, f form) []byte {
 		}
 		return appendString(dst, v.text, f)
 	case Array:
-		dst = append(dst, '[')
-		for i, e := range v.elems {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = appendValue(dst, e, f)
-		}
-		return append(dst, ']')
+		return appendArray(dst, v, f)
 	case Object:
-		dst = append(dst, '{')
-		for i, m := range v.members {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			if f == formOwn && m.raw != "" {
-				dst = append(dst, m.raw...)
-			} else {
-				dst = appendString(dst, m.Name, f)
-			}
-			dst = append(dst, ':')
-			dst = appendValue(dst, m.Value, f)
-		}
-		return append(dst, '}')
+		return appendObject(dst, v, f)
 	case Absent, Null:
 	}
 	return append(dst, "null"...)
+}
+
+func appendArray(dst []byte, v Value, f form) []byte {
+	dst = append(dst, '[')
+	if v.bytes {
+		for i := range len(v.text) {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = strconv.AppendUint(dst, uint64(v.text[i]), 10)
+		}
+		return append(dst, ']')
+	}
+	for i, e := range v.Elems() {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendValue(dst, e, f)
+	}
+	return append(dst, ']')
+}
+
+func appendObject(dst []byte, v Value, f form) []byte {
+	dst = append(dst, '{')
+	for i, m := range v.Members() {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if f == formOwn && m.raw != "" {
+			dst = append(dst, m.raw...)
+		} else {
+			dst = appendString(dst, m.Name, f)
+		}
+		dst = append(dst, ':')
+		dst = appendValue(dst, m.Value, f)
+	}
+	return append(dst, '}')
 }
 
 const lowerHex = "0123456789abcdef"
@@ -83,7 +100,12 @@ const lowerHex = "0123456789abcdef"
 // appendString writes a string with the escapes of the canonical form.
 func appendString(dst []byte, s string, f form) []byte {
 	dst = append(dst, '"')
-	for i := 0; i < len(s); {
+	plain := 0
+	for plain < len(s) && s[plain] >= 0x20 && s[plain] < utf8.RuneSelf && s[plain] != '"' && s[plain] != '\\' {
+		plain++
+	}
+	dst = append(dst, s[:plain]...) // most strings are done here
+	for i := plain; i < len(s); {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, n := utf8.DecodeRuneInString(s[i:])

@@ -129,17 +129,19 @@ func charsOf(b []byte) (high, wide bool) {
 // from a request keeps its value; the checksum is that of the bytes sent. An
 // empty device is left out.
 func Encode(key []byte, device site.DeviceName, data Value) []byte {
-	buf := append(make([]byte, 0, 1024), key...)
-	buf = appendData(buf, data, formReply)
-	sum := sha512.Sum512(buf)
-	body := buf[len(key):]
-	out := make([]byte, 0, len(body)+2*sha512.Size+len(device)+64)
-	out = append(out, `{"checksum":"`...)
-	for _, c := range sum {
-		out = append(out, upperHex[c>>4], upperHex[c&15])
+	const head, middle = `{"checksum":"`, `","data":`
+	out := append(make([]byte, 0, 768), head...)
+	out = append(out, make([]byte, 2*sha512.Size)...)
+	out = append(out, middle...)
+	at := len(out)
+	out = appendData(out, data, formReply)
+	h := sha512.New()
+	h.Write(key)
+	h.Write(out[at:])
+	var sum [sha512.Size]byte
+	for i, c := range h.Sum(sum[:0]) {
+		out[len(head)+2*i], out[len(head)+2*i+1] = upperHex[c>>4], upperHex[c&15]
 	}
-	out = append(out, `","data":`...)
-	out = append(out, body...)
 	if device != "" {
 		out = append(out, `,"device":`...)
 		out = appendString(out, strings.ToValidUTF8(string(device), "?"), formPerl)

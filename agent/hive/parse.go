@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -23,7 +24,12 @@ func Parse(b []byte) (Value, error) {
 	if len(b) > MaxBytes {
 		return Value{}, &ParseError{Err: ErrTooLarge, Offset: -1}
 	}
-	p := parser{s: string(b)}
+	p, ok := parsers.Get().(*parser)
+	if !ok {
+		p = new(parser)
+	}
+	defer p.release()
+	p.s = string(b)
 	if !utf8.ValidString(p.s) {
 		return Value{}, p.fail(ErrNotUTF8, firstInvalid(p.s))
 	}
@@ -48,10 +54,31 @@ func firstInvalid(s string) int {
 }
 
 // parser walks s, which is valid UTF-8; s[i] is next. One string is shared by
-// all values, so that raw texts cost nothing.
+// all values, so that raw texts cost nothing. What an open array or object has
+// so far lies on top of elems or members, and is copied when it is closed.
 type parser struct {
-	s string
-	i int
+	s       string
+	i       int
+	elems   []Value
+	members []Member
+}
+
+// parsers keeps the stacks for the next text.
+var parsers sync.Pool
+
+// maxKept is the largest stack that is kept.
+const maxKept = 256
+
+// release forgets the text and gives the stacks back.
+func (p *parser) release() {
+	if cap(p.elems) > maxKept || cap(p.members) > maxKept {
+		return
+	}
+	elems, members := p.elems[:cap(p.elems)], p.members[:cap(p.members)]
+	clear(elems)
+	clear(members)
+	*p = parser{elems: elems[:0], members: members[:0]}
+	parsers.Put(p)
 }
 
 func (p *parser) fail(err error, at int) error { return &ParseError{Err: err, Offset: at} }
@@ -128,19 +155,22 @@ func (p *parser) array(depth int) (Value, error) {
 		p.i++
 		return v, nil
 	}
+	first := len(p.elems)
 	for {
 		p.space()
 		e, err := p.value(depth)
 		if err != nil {
 			return Value{}, err
 		}
-		v.elems = append(v.elems, e)
+		p.elems = append(p.elems, e)
 		p.space()
 		switch p.peek() {
 		case ',':
 			p.i++
 		case ']':
 			p.i++
+			v.in = &content{elems: slices.Clone(p.elems[first:])}
+			p.elems = p.elems[:first]
 			return v, nil
 		default:
 			return Value{}, p.fail(ErrNotJSON, p.i)
@@ -150,7 +180,7 @@ func (p *parser) array(depth int) (Value, error) {
 
 func (p *parser) object(depth int) (Value, error) {
 	v := Value{kind: Object}
-	start := p.i
+	start, first := p.i, len(p.members)
 	p.i++
 	if p.space(); p.peek() == '}' {
 		p.i++
@@ -161,7 +191,7 @@ func (p *parser) object(depth int) (Value, error) {
 		if err != nil {
 			return Value{}, err
 		}
-		v.members = append(v.members, m)
+		p.members = append(p.members, m)
 		p.space()
 		switch p.peek() {
 		case ',':
@@ -174,12 +204,15 @@ func (p *parser) object(depth int) (Value, error) {
 		}
 		break
 	}
-	slices.SortFunc(v.members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
-	for i := 1; i < len(v.members); i++ {
-		if v.members[i].Name == v.members[i-1].Name {
+	ms := slices.Clone(p.members[first:])
+	p.members = p.members[:first]
+	slices.SortFunc(ms, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	for i := 1; i < len(ms); i++ {
+		if ms[i].Name == ms[i-1].Name {
 			return Value{}, p.fail(ErrDuplicate, start)
 		}
 	}
+	v.in = &content{members: ms}
 	return v, nil
 }
 

@@ -34,10 +34,16 @@ func (k Kind) String() string {
 
 // Value is one JSON value. The zero Value is an absent one.
 type Value struct {
-	kind    Kind
-	truth   bool
-	text    string // a string's content, a number as it was written
-	raw     string // the value as it was written; empty for a value made here
+	kind  Kind
+	truth bool
+	bytes bool     // an array whose elements are the bytes of text
+	text  string   // a string's content, a number as it was written
+	raw   string   // the value as it was written; empty for a value made here
+	in    *content // of an array or an object; nil when it is empty
+}
+
+// content is kept apart so that a Value stays small: most hold none.
+type content struct {
 	elems   []Value
 	members []Member // sorted by name
 }
@@ -58,20 +64,46 @@ func (v Value) Raw() string { return v.raw }
 
 // Elems returns the elements of an array, and nil for all else. The caller
 // must not change it.
-func (v Value) Elems() []Value { return v.elems }
+func (v Value) Elems() []Value {
+	switch {
+	case v.bytes:
+		out := make([]Value, len(v.text))
+		for i := range out {
+			out[i] = Int(int64(v.text[i]))
+		}
+		return out
+	case v.in == nil:
+		return nil
+	}
+	return v.in.elems
+}
 
 // Members returns the members of an object sorted by name, and nil for all
 // else. The caller must not change it.
-func (v Value) Members() []Member { return v.members }
+func (v Value) Members() []Member {
+	if v.in == nil {
+		return nil
+	}
+	return v.in.members
+}
 
 // Get returns the member of that name; an absent Value when there is none or v
 // is not an object.
 func (v Value) Get(name string) Value {
-	i, ok := slices.BinarySearchFunc(v.members, name, func(m Member, n string) int { return cmp.Compare(m.Name, n) })
-	if !ok {
-		return Value{}
+	ms := v.Members()
+	lo, hi := 0, len(ms)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		switch c := cmp.Compare(ms[mid].Name, name); {
+		case c == 0:
+			return ms[mid].Value
+		case c < 0:
+			lo = mid + 1
+		default:
+			hi = mid
+		}
 	}
-	return v.members[i].Value
+	return Value{}
 }
 
 // Present reports whether v is neither absent nor null, which Perl does not
@@ -166,7 +198,14 @@ func wholeNumber(text string) (int64, bool) {
 	return int64(f), true
 }
 
-func hasFraction(number string) bool { return strings.ContainsAny(number, ".eE") }
+func hasFraction(number string) bool {
+	for i := range len(number) {
+		if c := number[i]; c == '.' || c|0x20 == 'e' {
+			return true
+		}
+	}
+	return false
+}
 
 // Text makes a string. It must be UTF-8; what is not is replaced by U+FFFD.
 func Text(s string) Value { return Value{kind: String, text: strings.ToValidUTF8(s, "\uFFFD")} }
@@ -181,7 +220,10 @@ func Boolean(b bool) Value { return Value{kind: Bool, truth: b} }
 func Nothing() Value { return Value{kind: Null} }
 
 // List makes an array of the values, which it takes over.
-func List(vs ...Value) Value { return Value{kind: Array, elems: vs} }
+func List(vs ...Value) Value { return Value{kind: Array, in: &content{elems: vs}} }
+
+// Bytes makes an array of integers 0 to 255, as random is one.
+func Bytes(b []byte) Value { return Value{kind: Array, bytes: true, text: string(b)} }
 
 // Fields makes an object of the members, which it takes over and sorts. Of two
 // with one name the last counts; an absent value leaves the member out.
@@ -194,7 +236,7 @@ func Fields(ms ...Member) Value {
 		}
 		out = append(out, m)
 	}
-	return Value{kind: Object, members: out}
+	return Value{kind: Object, in: &content{members: out}}
 }
 
 // Field makes one member for Fields. The name must be ASCII.

@@ -40,15 +40,13 @@ func badgeOf(data hive.Value) (card.Bits, bool) {
 // access answers the operation access (hive.md).
 func (s *Server) access(ctx context.Context, r *request) {
 	item := s.itemOf(r)
-	shown := hive.ASCII(item, maxItem)
 	door, mine := r.dev.Items[item]
-	switch {
-	case !mine && s.items[item]:
-		s.denied(r, "Device not authorized for "+shown, site.ReasonNoRight, true)
-		s.recordRefusal(r, item, site.ReasonNoRight)
-		return
-	case !mine:
-		s.denied(r, "Cannot find item "+shown, site.ReasonNoRight, false)
+	if !mine {
+		text := "Cannot find item "
+		if s.items[item] {
+			text = "Device not authorized for "
+		}
+		s.denied(r, text+hive.ASCII(item, maxItem), site.ReasonNoRight, s.items[item])
 		s.recordRefusal(r, item, site.ReasonNoRight)
 		return
 	}

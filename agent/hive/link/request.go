@@ -112,11 +112,7 @@ func statusFor(data hive.Value, status int) int {
 func random16() hive.Value {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
-	vs := make([]hive.Value, len(b))
-	for i, c := range b {
-		vs[i] = hive.Int(int64(c))
-	}
-	return hive.List(vs...)
+	return hive.Bytes(b[:])
 }
 
 // check goes through the steps of hive.md's table, in its order.
