@@ -1,7 +1,8 @@
 // Package hal holds the contracts between gatehouse and its hardware: digital
 // lines, serial ports and the clock. It has interfaces and plain types, and the
-// clock of a Linux machine (SystemClock). Other implementations are hal/gpio and hal/serial (Linux), hal/sim (the simulated
-// board) and hal/haltest (fakes for tests).
+// clock of a Linux machine (SystemClock). The other implementations are hal/gpio
+// and hal/serial (Linux), hal/sim (the simulated board) and hal/haltest (fakes
+// for tests).
 //
 // # Safety
 //

@@ -28,9 +28,9 @@
 // Feedback is a task of its own, started by its Reader.
 //
 // From the last edge to Present it takes the frame's silence and the scheduling
-// of two goroutines. A timer that fires late says that the process did not run:
-// then edges may still wait in the kernel, and the reader looks once more after
-// 300 µs before it takes the frame as ended.
+// of two goroutines. A timer that fires late says that the process may not have
+// run: then edges may still wait in the kernel, and the reader looks for them for
+// up to 100 µs more before it takes the frame as ended.
 //
 // # Secrets
 //

@@ -49,10 +49,12 @@ const (
 	maxCards = 2
 	// maxEntries is cards and keys that wait; a long PIN fits.
 	maxEntries = 16
-	// lateBy and lookAgain: a timer that is late by more than lateBy says that
-	// this process did not run; then wait lookAgain for edges from the kernel.
-	lateBy    = 50 * time.Microsecond
-	lookAgain = 300 * time.Microsecond
+	// lateBy: a timer that is late by more than this says that the process may
+	// not have run, so that edges wait in the kernel. lookFor bounds the second
+	// look that is then taken, and maxYields bounds it where time stands still.
+	lateBy    = 20 * time.Microsecond
+	lookFor   = 100 * time.Microsecond
+	maxYields = 1000
 )
 
 // Reader is the task of one Wiegand reader.

@@ -3,6 +3,8 @@ package reader
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"time"
 
 	"gatehouse/agent/site"
@@ -18,7 +20,6 @@ type session struct {
 	stamp time.Duration // of the last edge
 	at    time.Time     // when it was received
 	due   time.Time     // when the timer should fire
-	again bool          // the timer runs for the second look
 }
 
 // now estimates the clock of the stamps.
@@ -76,7 +77,7 @@ func (s *session) lost(ctx context.Context) error {
 // under way. The time that is left is counted from the stamp of this edge, so it
 // is as long as the line wants it however late the edge came.
 func (s *session) edge(e hal.Edge, frame, calm *time.Timer) {
-	s.stamp, s.at, s.again = e.At, time.Now(), false
+	s.stamp, s.at = e.At, time.Now()
 	var out Output
 	s.w, out = s.w.Step(Input{Edge: e})
 	s.take(out, calm)
@@ -100,14 +101,30 @@ func (s *session) arm(frame *time.Timer) {
 
 // silence takes the expiry of the timer.
 func (s *session) silence(frame, calm *time.Timer) {
-	if late := time.Since(s.due); late > lateBy && !s.again {
-		s.again = true
-		frame.Reset(lookAgain)
-		return
+	if time.Since(s.due) > lateBy {
+		if e, ok := s.lookAgain(); ok {
+			s.edge(e, frame, calm)
+			return
+		}
 	}
 	var out Output
 	s.w, out = s.w.Step(Input{Timeout: true, Now: s.now()})
 	s.take(out, calm)
+}
+
+// lookAgain gives the goroutine that brings edges from the kernel the time to run
+// and returns an edge if there was one. It yields instead of setting a timer:
+// when a process idles, Go's timers on Linux are as coarse as a millisecond.
+func (s *session) lookAgain() (hal.Edge, bool) {
+	for begin, i := time.Now(), 0; i < maxYields && time.Since(begin) < lookFor; i++ {
+		runtime.Gosched()
+		select {
+		case e, ok := <-s.group.Edges():
+			return e, ok // a closed channel is seen by read
+		default:
+		}
+	}
+	return hal.Edge{}, false
 }
 
 // take hands on what a step gave.
@@ -118,7 +135,11 @@ func (s *session) take(out Output, calm *time.Timer) {
 	if out.Fault == FaultNone {
 		return
 	}
-	s.log.Warn("reader frame dropped", "fault", out.Fault.String())
+	level := slog.LevelWarn
+	if s.tamper.standing { // it was told; noise must not fill the log
+		level = slog.LevelDebug
+	}
+	s.log.Log(context.Background(), level, "reader frame dropped", "fault", out.Fault.String())
 	var begins bool
 	if s.tamper, begins = s.tamper.fault(time.Now()); begins {
 		s.event(site.KindTamper, false, out.Fault.String())
