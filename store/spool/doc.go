@@ -97,7 +97,8 @@
 //
 // All numbers are little-endian; CRCs are CRC-32C (Castagnoli). A segment is
 // BASE-LOG-GEN.spool: the first number that it accounts for in 20 decimal
-// digits, the log id in 8 hex digits, and the number of times it was rewritten.
+// digits, the log id in 8 hex digits, and a generation that tells files of one
+// base apart (a rewriting, or a new attempt after a failed write).
 //
 //	head (56 bytes)   "GHSPOOL\n", version u32 (1), log u32, flags u32 (1: a
 //	                  rewriting, which replaces others of its numbers), 0 u32,
@@ -116,8 +117,9 @@
 // 0xFF is in no UTF-8 text, so a mark is never inside a payload. The log id in
 // a record's CRC keeps out what another log left on a reused block. The footer
 // is written when a segment is finished; one without is read whole. Where two
-// segments account for the same numbers, a rewriting counts before what it
-// covers, and a newer segment before the end of an older one.
+// segments account for the same numbers, of one base the highest generation
+// counts, a rewriting counts before what it covers, and a newer segment before
+// the end of an older one.
 //
 // The files cursors (consumer to number) and trusted-time are one line of JSON
 // and one with its CRC in hex, replaced by rename. The file lock is locked with

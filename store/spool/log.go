@@ -30,8 +30,9 @@ type Log struct {
 	ready chan struct{} // closed by Run
 	once  sync.Once     // for ready
 
-	active File   // owned by the holder of write; nil: the next write makes a segment
-	begin  *begin // owned by the holder of write; a new log that must be begun first
+	active File        // owned by the holder of write; nil: the next write makes a segment
+	newest segmentName // owned by the holder of write; the latest name of the highest base
+	begin  *begin      // owned by the holder of write; a new log that must be begun first
 
 	mu sync.Mutex
 	// guards following; never held over I/O

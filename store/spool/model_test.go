@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,7 @@ type model struct {
 	cursors map[string]site.EventSeq // acknowledged positions
 	hold    map[string]bool          // acknowledged changes
 	log     site.LogID
+	before  []string // files before the last start
 }
 
 // TestModel does random things to a log and to the disk under it, with kills
@@ -54,9 +56,11 @@ func TestModel(t *testing.T) {
 }
 
 func (m *model) start() {
+	m.before = m.list()
 	l, rep, stop := running(m.t, m.cfg, spool.Options{FS: m.fsys})
 	l.Register("a", "b", spool.PolicyCopy)
 	if rep.NewLog || rep.Lost > 0 || len(rep.Damaged) > 0 {
+		m.dump()
 		m.t.Fatalf("start finds %+v", rep)
 	}
 	if len(m.acked) > 0 && l.ID() != m.log {
@@ -218,8 +222,10 @@ func (m *model) check() {
 		if at, ok := got[text]; ok && at != seq {
 			m.t.Fatalf("%s has number %d, was acknowledged as %d", text, at, seq)
 		} else if !ok && m.hold[text] && seq > copied {
+			m.dump()
 			m.t.Fatalf("change %s (%d) is gone, the copy has up to %d", text, seq, copied)
 		} else if !ok && seq > had && seq > lastLost {
+			m.dump()
 			m.t.Fatalf("%s (%d) is gone; consumers have had up to %d, lost is up to %d", text, seq, had, lastLost)
 		}
 	}
@@ -227,5 +233,34 @@ func (m *model) check() {
 		if p := m.l.Cursor(name).Position(); p < at {
 			m.t.Fatalf("cursor %s is at %d, %d was acknowledged", name, p, at)
 		}
+	}
+}
+
+// list describes the files.
+func (m *model) list() []string {
+	m.fsys.mu.Lock()
+	defer m.fsys.mu.Unlock()
+	var out []string
+	for name, n := range m.fsys.files {
+		out = append(out, fmt.Sprintf("%s %d bytes", name, len(n.data)))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// dump logs what helps to understand a failure.
+func (m *model) dump() {
+	m.t.Logf("files before the start:\n%s", strings.Join(m.before, "\n"))
+	m.t.Logf("files now:\n%s", strings.Join(m.list(), "\n"))
+	if m.l == nil {
+		return
+	}
+	m.t.Logf("status %+v", m.l.Status())
+	var next site.EventSeq
+	for _, ev := range readAll(m.t, m.l, 1) {
+		if ev.Seq != next || ev.Kind == site.KindEventsLost {
+			m.t.Logf("at %d: %d %s %d", next, ev.Seq, ev.Text, ev.Count)
+		}
+		next = ev.Seq + 1
 	}
 }

@@ -57,6 +57,9 @@ func (l *Log) open(rep *Report) error {
 	}
 	var files []*found
 	for i, name := range names {
+		if name.base > l.newest.base || name.base == l.newest.base && name.gen > l.newest.gen {
+			l.newest = name
+		}
 		f, err := l.find(name, i < len(names)-1)
 		if err != nil {
 			return err
@@ -127,15 +130,15 @@ func (l *Log) discard(name segmentName) {
 }
 
 // place adds the next file to those before it. Where two account for the same
-// numbers, a rewriting counts before what it replaces, and a newer segment
-// before the abandoned end of an older one.
+// numbers, of one base the highest generation counts, a rewriting counts before
+// what it replaces, and a newer segment before the abandoned end of an older one.
 func (l *Log) place(files []*found, f *found) ([]*found, error) {
 	for len(files) > 0 {
 		prev := files[len(files)-1]
 		if f.seg.name.base > prev.seg.end {
 			break
 		}
-		if prev.seg.rewritten && f.seg.end <= prev.seg.end || f.seg.empty() && !f.bad {
+		if f.seg.name.base == prev.seg.name.base || prev.seg.rewritten && f.seg.end <= prev.seg.end || f.seg.empty() && !f.bad {
 			l.discard(f.seg.name)
 			return files, nil
 		}

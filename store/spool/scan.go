@@ -151,12 +151,9 @@ func nextMark(b []byte) int {
 	}
 }
 
-// tornHead reports whether b is what a crash leaves of a segment that was
-// being made: a part of a head, or zeros.
+// tornHead reports whether b, which holds no sound head and no record, is what
+// a crash leaves of a segment that was being made: nothing is written after the
+// head before that is durable. No event is lost with it.
 func tornHead(b []byte) bool {
-	if len(b) < headerSize {
-		n := min(len(b), len(magic))
-		return string(b[:n]) == magic[:n] || len(bytes.Trim(b, "\x00")) == 0
-	}
-	return len(bytes.Trim(b, "\x00")) == 0
+	return len(b) <= headerSize || len(bytes.Trim(b, "\x00")) == 0
 }

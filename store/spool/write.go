@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"sync"
 	"time"
 
@@ -327,20 +326,18 @@ func (l *Log) create(id uint32) error {
 	return nil
 }
 
-// createFree makes the file under the first generation that is free and not
-// about to be removed.
+// createFree makes the file under a generation that was never used with this
+// base: of two files with one base the later counts when the log is opened.
 func (l *Log) createFree(name *segmentName) (File, error) {
 	for {
-		l.mu.Lock()
-		doomed := slices.Contains(l.doomed, *name)
-		l.mu.Unlock()
-		if !doomed {
-			f, err := l.fs.Create(l.path(name.String()))
-			if !errors.Is(err, fs.ErrExist) {
-				return f, err
-			}
+		if l.newest.base == name.base {
+			name.gen = max(name.gen, l.newest.gen+1)
 		}
-		name.gen++
+		l.newest = *name
+		f, err := l.fs.Create(l.path(name.String()))
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
 	}
 }
 
