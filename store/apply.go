@@ -214,3 +214,33 @@ func (s *Store) writeLog(ctx context.Context, n uint64) (seq site.EventSeq, err 
 	}
 	return seq, nil
 }
+
+// AcceptIncomplete ends ErrIncomplete in the name of by: a person has seen that
+// what was lost may have been a revocation or a block.
+func (s *Store) AcceptIncomplete(ctx context.Context, by string) error {
+	if err := s.holdWriter(ctx); err != nil {
+		return storeErr("accept", err)
+	}
+	var n uint64
+	err := s.policy.update(func(tx *bbolt.Tx) error {
+		h, err := getHeader(tx)
+		if err != nil {
+			return err
+		}
+		h.Incomplete = false
+		e := s.policyEvent(by, site.SourceOperator, "incomplete policy accepted")
+		if _, err := s.putOutbox(tx, &h, e, nil, 0); err != nil {
+			return err
+		}
+		n = h.Change
+		return putHeader(tx, &h)
+	})
+	if err == nil {
+		err = s.reload()
+	}
+	<-s.writer
+	if err == nil {
+		_, err = s.writeLog(ctx, n)
+	}
+	return storeErr("accept", err)
+}

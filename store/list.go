@@ -30,8 +30,15 @@ type Filter struct {
 // meanwhile is shown as it was or as it is. It ends early when fn returns an
 // error, which it returns.
 func (s *Store) Credentials(ctx context.Context, f Filter, fn func(site.Credential) error) error {
+	var holder uint64
+	if f.Holder != "" {
+		var err error
+		if holder, err = holderNumber(f.Holder); err != nil {
+			return err
+		}
+	}
 	return s.eachPage(ctx, nil, func(k credKey, rec *credential, used uint32) error {
-		if f.State != site.CredentialInvalid && rec.State != f.State || f.Holder != "" && holderID(rec.Holder) != f.Holder {
+		if f.State != site.CredentialInvalid && rec.State != f.State || holder != 0 && rec.Holder != holder {
 			return nil
 		}
 		var out site.Credential
@@ -122,6 +129,10 @@ func (s *Store) Holders(ctx context.Context, fn func(site.Holder) error) error {
 		var page []site.Holder
 		err := s.policy.view(func(tx *bbolt.Tx) error {
 			page = page[:0]
+			head, err := getHeader(tx)
+			if err != nil {
+				return err
+			}
 			b := tx.Bucket(bucketHolder)
 			if b == nil {
 				return damaged("holders are missing")
@@ -132,8 +143,9 @@ func (s *Store) Holders(ctx context.Context, fn func(site.Holder) error) error {
 				if err != nil {
 					return err
 				}
-				page = append(page, h)
-				after = binary.BigEndian.Uint64(k)
+				if after = binary.BigEndian.Uint64(k); !head.hidden(after) {
+					page = append(page, h)
+				}
 			}
 			return nil
 		})
@@ -173,14 +185,18 @@ func (s *Store) Holder(id site.HolderID) (out site.Holder, err error) {
 	if err != nil {
 		return out, err
 	}
-	err = s.policy.view(func(tx *bbolt.Tx) (err error) {
+	err = s.policy.view(func(tx *bbolt.Tx) error {
+		head, err := getHeader(tx)
+		if err != nil {
+			return err
+		}
 		b := tx.Bucket(bucketHolder)
 		if b == nil {
 			return damaged("holders are missing")
 		}
 		k := holderKey(n)
 		v := b.Get(k)
-		if v == nil {
+		if v == nil || head.hidden(n) {
 			return fmt.Errorf("holder %s: %w", id, ErrNotFound)
 		}
 		out, err = readHolder(k, v)
@@ -202,8 +218,9 @@ func (s *Store) FindHolder(source site.Source, idOrName string) (site.Holder, er
 	}
 	var n uint64
 	err = s.policy.view(func(tx *bbolt.Tx) error {
-		n = holderByName(tx, code, idOrName)
-		return nil
+		head, err := getHeader(tx)
+		n = holderByName(tx, &head, code, idOrName)
+		return err
 	})
 	if err != nil {
 		return h, err

@@ -231,3 +231,17 @@ func (s *Store) CheckPIN(id site.CredentialID, pin string) (ok, duress bool, err
 	})
 	return ok, duress, err
 }
+
+// clearBlock decrypts the block of a credential.
+func (s *Store) clearBlock(id site.CredentialID) (block card.Block, bits int, err error) {
+	err = s.viewCredentials(func(_ *bbolt.Tx, b *bbolt.Bucket) error {
+		key, _, err := findKey(b, id)
+		if err != nil {
+			return err
+		}
+		s.keys.blocks.Decrypt(block[:], key[:16])
+		bits = int(key[17])
+		return nil
+	})
+	return block, bits, err
+}

@@ -137,19 +137,21 @@ func (c *change) ownHolder(id site.HolderID) (uint64, string, error) {
 	return n, name, nil
 }
 
-// holderByName returns the first holder of a name in the source, or 0.
-func holderByName(tx *bbolt.Tx, source byte, name string) uint64 {
+// holderByName returns the oldest holder of a name in the source, or 0.
+func holderByName(tx *bbolt.Tx, h *header, source byte, name string) uint64 {
 	b := tx.Bucket(bucketName)
 	if b == nil {
 		return 0
 	}
 	prefix := nameKey(source, name, 0)
 	prefix = prefix[:len(prefix)-8]
-	k, _ := b.Cursor().Seek(prefix)
-	if !bytes.HasPrefix(k, prefix) || len(k) != len(prefix)+8 {
-		return 0
+	c := b.Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && len(k) == len(prefix)+8; k, _ = c.Next() {
+		if n := binary.BigEndian.Uint64(k[len(prefix):]); !h.hidden(n) {
+			return n
+		}
 	}
-	return binary.BigEndian.Uint64(k[len(prefix):])
+	return 0
 }
 
 func (o DeleteHolder) apply(c *change) (string, string, error) {

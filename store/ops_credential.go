@@ -113,7 +113,7 @@ func (o *PutCredential) record(c *change, old *credential) (*credential, error) 
 		if err := checkName("holder", o.HolderName); err != nil {
 			return nil, err
 		}
-		if rec.Holder = holderByName(c.tx, c.src, o.HolderName); rec.Holder == 0 {
+		if rec.Holder = holderByName(c.tx, c.h, c.src, o.HolderName); rec.Holder == 0 {
 			n, err := c.makeHolder(o.HolderName)
 			if err != nil {
 				return nil, err
@@ -196,25 +196,14 @@ func (c *change) checkRights(rights []site.Right) error {
 	return nil
 }
 
-// known reports whether any source has a level or schedule of that id.
+// known reports whether the source has a level or schedule of that id. Rights
+// refer to records of their own source only.
 func (c *change) known(code byte, id string) (bool, error) {
-	_, found, err := c.owner(code, id)
-	return found, err
-}
-
-// owner returns the source of a level, schedule or holiday. Ids are unique
-// over all sources, since rights name a schedule by its id alone.
-func (c *change) owner(code byte, id string) (byte, bool, error) {
 	b, err := contentBucket(c.tx, c.h, code)
 	if err != nil {
-		return 0, false, err
+		return false, err
 	}
-	for src := 1; src < len(sourceCodes); src++ {
-		if b.Get(idKey(byte(src), id)) != nil {
-			return byte(src), true, nil
-		}
-	}
-	return 0, false, nil
+	return b.Get(idKey(c.src, id)) != nil, nil
 }
 
 func checkPIN(field, pin string) error {

@@ -7,19 +7,6 @@ import (
 	"gatehouse/agent/site"
 )
 
-// takeID checks the id of a level, schedule or holiday and that no other
-// source has it.
-func (c *change) takeID(code byte, field, id string) error {
-	if err := site.CheckID(id); err != nil {
-		return fieldErr(field, "%w", err)
-	}
-	src, found, err := c.owner(code, id)
-	if err == nil && found && src != c.src {
-		err = fieldErr(field, "%q belongs to another source", id)
-	}
-	return err
-}
-
 // dropID checks that the source has the record and returns its key.
 func (c *change) dropID(code byte, field, id string) ([]byte, error) {
 	key := idKey(c.src, id)
@@ -32,8 +19,8 @@ func (c *change) dropID(code byte, field, id string) ([]byte, error) {
 
 func (o PutLevel) apply(c *change) (string, string, error) {
 	l := o.Level
-	if err := c.takeID(codeLevel, "level", string(l.ID)); err != nil {
-		return "", "", err
+	if err := site.CheckID(string(l.ID)); err != nil {
+		return "", "", fieldErr("level", "%w", err)
 	}
 	if len(l.Name) > 0 {
 		if err := checkName("name", l.Name); err != nil {
@@ -67,8 +54,8 @@ func (o DeleteLevel) apply(c *change) (string, string, error) {
 
 func (o PutSchedule) apply(c *change) (string, string, error) {
 	v := o.Schedule
-	if err := c.takeID(codeSchedule, "schedule", string(v.ID)); err != nil {
-		return "", "", err
+	if err := site.CheckID(string(v.ID)); err != nil {
+		return "", "", fieldErr("schedule", "%w", err)
 	}
 	if len(v.Name) > 0 {
 		if err := checkName("name", v.Name); err != nil {
@@ -131,8 +118,8 @@ func realDate(d site.Date) bool {
 
 func (o PutHoliday) apply(c *change) (string, string, error) {
 	v := o.Holiday
-	if err := c.takeID(codeHoliday, "holiday", string(v.ID)); err != nil {
-		return "", "", err
+	if err := site.CheckID(string(v.ID)); err != nil {
+		return "", "", fieldErr("holiday", "%w", err)
 	}
 	if len(v.Name) > 0 {
 		if err := checkName("name", v.Name); err != nil {

@@ -188,7 +188,7 @@ func (s *Store) copyLoop(ctx context.Context) {
 		due = t.C
 	}
 	for {
-		s.report("delete old generation", s.emptyTrash(ctx))
+		s.report("delete old generation", s.clearUp(ctx))
 		select {
 		case <-ctx.Done():
 			return
@@ -199,6 +199,17 @@ func (s *Store) copyLoop(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// clearUp deletes what imports have left, unless one runs.
+func (s *Store) clearUp(ctx context.Context) error {
+	select {
+	case s.importing <- struct{}{}:
+		defer func() { <-s.importing }()
+	default:
+		return nil // it clears up by itself, and says so at its end
+	}
+	return errors.Join(s.dropHidden(ctx), s.emptyTrash(ctx))
 }
 
 // emptyTrash deletes old generations in short transactions.
@@ -245,4 +256,59 @@ func trashSome(tx *bbolt.Tx) error {
 		}
 	}
 	return nil
+}
+
+// dropHidden deletes the holders of an import that was not switched to, in
+// short transactions. No import runs, or it is the one that calls.
+func (s *Store) dropHidden(ctx context.Context) error {
+	for {
+		if err := s.holdWriter(ctx); err != nil {
+			return err
+		}
+		err := s.policy.update(dropSomeHidden)
+		<-s.writer
+		if errors.Is(err, errNothing) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func dropSomeHidden(tx *bbolt.Tx) error {
+	h, err := getHeader(tx)
+	if err != nil {
+		return err
+	}
+	if h.HiddenFrom >= h.HiddenTo {
+		return errNothing
+	}
+	holders, names := tx.Bucket(bucketHolder), tx.Bucket(bucketName)
+	if holders == nil || names == nil {
+		return damaged("holders are missing")
+	}
+	end := min(h.HiddenFrom+trashBatch, h.HiddenTo)
+	for n := h.HiddenFrom; n < end; n++ {
+		k := holderKey(n)
+		v := holders.Get(k)
+		if v == nil {
+			continue
+		}
+		p, err := openValue(codeHolder, k, v)
+		if err != nil {
+			return damaged("holder: %w", err)
+		}
+		src, name, err := decodeHolder(p)
+		if err != nil {
+			return asDamage(err)
+		}
+		if err := errors.Join(names.Delete(nameKey(src, name, n)), holders.Delete(k)); err != nil {
+			return err
+		}
+	}
+	if h.HiddenFrom = end; h.HiddenFrom >= h.HiddenTo {
+		h.HiddenFrom, h.HiddenTo = 0, 0
+	}
+	return putHeader(tx, &h)
 }

@@ -184,7 +184,13 @@ type header struct {
 	Count      uint64 // credentials in the live generation
 	CopySeq    uint64 // the log's position before the last copy was begun
 	Incomplete bool
+	// HiddenFrom to HiddenTo, exclusive, are holders of an import that has not
+	// been switched to. Nobody sees them; what an interrupted import leaves is
+	// deleted.
+	HiddenFrom, HiddenTo uint64
 }
+
+func (h *header) hidden(holder uint64) bool { return holder >= h.HiddenFrom && holder < h.HiddenTo }
 
 func (h *header) encode() []byte {
 	le := binary.LittleEndian
@@ -199,7 +205,8 @@ func (h *header) encode() []byte {
 	if h.Incomplete {
 		flags = 1
 	}
-	return append(b, flags)
+	b = append(b, flags)
+	return le.AppendUint64(le.AppendUint64(b, h.HiddenFrom), h.HiddenTo)
 }
 
 func (h *header) decode(b []byte) error {
@@ -211,12 +218,13 @@ func (h *header) decode(b []byte) error {
 	if h.Schema > schemaVersion {
 		return fmt.Errorf("schema %d: %w", h.Schema, ErrNewer)
 	}
-	if len(b) != 57 || h.Schema == 0 || b[56] > 1 {
+	if len(b) != 73 || h.Schema == 0 || b[56] > 1 {
 		return fmt.Errorf("header of schema %d: wrong form", h.Schema)
 	}
 	h.Check = [16]byte(b[4:20])
 	h.Change, h.Generation = le.Uint64(b[20:]), le.Uint32(b[28:])
 	h.NextHolder, h.Count, h.CopySeq = le.Uint64(b[32:]), le.Uint64(b[40:]), le.Uint64(b[48:])
 	h.Incomplete = b[56] == 1
+	h.HiddenFrom, h.HiddenTo = le.Uint64(b[57:]), le.Uint64(b[65:])
 	return nil
 }

@@ -61,7 +61,8 @@ type Store struct {
 	uses  useCounts
 	cnt   counters
 
-	importing chan struct{} // capacity 1: held by an import
+	isImport  atomic.Bool
+	importing chan struct{} // capacity 1: held by an import and by what clears up after one
 	stage     *stage        // guarded by writer; nil: no import is staged
 
 	copying   chan struct{} // capacity 1: held by whoever makes a copy
@@ -78,7 +79,7 @@ type Store struct {
 	eventsMu      sync.Mutex // guards events
 	events        []site.Event
 
-	closed    atomic.Bool
+	done      chan struct{} // closed by Close
 	closeOnce sync.Once
 }
 
@@ -129,6 +130,7 @@ func newStore(cfg Config, log Log, opt Options) *Store {
 		logger:    make(chan struct{}, 1),
 		importing: make(chan struct{}, 1),
 		copying:   make(chan struct{}, 1),
+		done:      make(chan struct{}),
 		wantCheck: make(chan error, 1),
 
 		wantDevices: make(chan error, 1),
@@ -313,23 +315,20 @@ func (s *Store) readHeader(f *boltFile) (h header, err error) {
 	return h, err
 }
 
-// Close waits for what runs, writes what is open, and closes the files. Run
-// must have returned.
+// Close waits for what changes the policy at the moment, writes what is open,
+// and closes the files; whatever is called after that gives ErrClosed. Run must
+// have returned.
 func (s *Store) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
 		s.writer <- struct{}{} // never given back: no change after this
-		s.closed.Store(true)
-		err = s.flushUses()
-		if err != nil && errors.Is(err, ErrFault) {
+		close(s.done)
+		if err = s.flushUses(); errors.Is(err, ErrFault) {
 			err = nil // said before; the file is set aside at the next start
 		}
-		if cerr := s.policy.close(); err == nil {
-			err = cerr
-		}
-		if cerr := s.devices.close(); err == nil {
-			err = cerr
-		}
+		closed := error(ErrClosed)
+		s.status.Store(&closed)
+		err = errors.Join(err, s.policy.close(), s.devices.close())
 		s.unlock()
 	})
 	return err
@@ -346,8 +345,17 @@ func hold(ctx context.Context, c chan struct{}) error {
 }
 
 func (s *Store) holdWriter(ctx context.Context) error {
-	if s.closed.Load() {
+	select {
+	case <-s.done:
 		return ErrClosed
+	default:
 	}
-	return hold(ctx, s.writer)
+	select {
+	case s.writer <- struct{}{}:
+		return nil
+	case <-s.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
