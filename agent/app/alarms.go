@@ -58,6 +58,7 @@ type alarmBook struct {
 
 	mu    sync.Mutex // guards following
 	state alarmState
+	news  chan struct{} // closed and replaced when events were folded
 }
 
 type alarmState struct {
@@ -78,7 +79,7 @@ func (e *alarmEntry) key() alarmKey {
 }
 
 func newAlarmBook(path string, log eventReader) *alarmBook {
-	b := &alarmBook{path: path, log: log, ready: make(chan struct{})}
+	b := &alarmBook{path: path, log: log, ready: make(chan struct{}), news: make(chan struct{})}
 	data, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(data, &b.state)
@@ -144,6 +145,23 @@ func (b *alarmBook) List() []control.Alarm {
 	return out
 }
 
+// reach waits until the list has taken event seq.
+func (b *alarmBook) reach(ctx context.Context, seq site.EventSeq) error {
+	for {
+		b.mu.Lock()
+		next, news := b.state.Next, b.news
+		b.mu.Unlock()
+		if next > seq {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Has reports whether the alarm is in the list and not acknowledged.
 func (b *alarmBook) Has(id site.EventSeq) bool {
 	b.mu.Lock()
@@ -166,6 +184,8 @@ func (b *alarmBook) fold(evs []site.Event) error {
 		}
 	}
 	data, err := json.Marshal(&b.state)
+	close(b.news)
+	b.news = make(chan struct{})
 	b.mu.Unlock()
 	if !changed {
 		return nil // the position alone is not worth a write: folding again is harmless
@@ -188,6 +208,9 @@ func (s *alarmState) apply(ev site.Event) bool {
 	s.Next = ev.Seq + 1
 	if id, ok := strings.CutPrefix(ev.Item, alarmItem); ok && ev.Kind == site.KindCommand {
 		return s.ack(id, ev)
+	}
+	if ev.Kind == site.KindStart {
+		return s.endAll(ev.Time)
 	}
 	if !alarmKinds[ev.Kind] {
 		return false
@@ -217,6 +240,19 @@ func (s *alarmState) apply(ev site.Event) bool {
 	s.List = append(s.List, e)
 	s.trim()
 	return true
+}
+
+// endAll ends what stands: a new agent says anew what is wrong.
+func (s *alarmState) endAll(at time.Time) bool {
+	changed := false
+	for i := len(s.List) - 1; i >= 0; i-- {
+		if s.List[i].Ended.IsZero() {
+			s.List[i].Ended = at
+			changed = true
+			s.drop(i)
+		}
+	}
+	return changed
 }
 
 func (s *alarmState) ack(id string, ev site.Event) bool {

@@ -54,6 +54,7 @@ type App struct {
 	kept     map[site.DoorID]site.DoorKept
 	policy   *policyHolder
 	doors    doorSet
+	enrol    enroller
 	readers  map[site.ReaderID]*reader.Reader
 	hive     *link.Server
 	alarms   *alarmBook
@@ -92,10 +93,11 @@ func New(cfg *config.Config, hw Hardware, opt Options) (*App, error) {
 	}
 	a.dropCtx, a.drop = context.WithCancel(context.Background())
 	for _, c := range cfg.Doors {
-		if c.Strike == "" {
+		line, ok := c.Output()
+		if !ok {
 			continue
 		}
-		out, err := hw.Board.Output(c.Output())
+		out, err := hw.Board.Output(line)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("door %s: strike %s: %w", c.ID, c.Strike, err), a.closeLines())
 		}
@@ -106,7 +108,7 @@ func New(cfg *config.Config, hw Hardware, opt Options) (*App, error) {
 		if len(lines) == 0 {
 			continue
 		}
-		group, err := hw.Board.Inputs(doorEdges, lines...)
+		group, err := hw.Board.Inputs(door.InputQueue, lines...)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("door %s: contact and exit button: %w", c.ID, err), a.closeLines())
 		}
@@ -114,10 +116,6 @@ func New(cfg *config.Config, hw Hardware, opt Options) (*App, error) {
 	}
 	return a, nil
 }
-
-// doorEdges is the queue of a door's inputs: a contact that bounces for a
-// second fits.
-const doorEdges = 256
 
 // closeLines gives the lines and the board back. The doors have driven their
 // strikes safe.
@@ -207,6 +205,8 @@ func (a *App) openLog() error {
 	a.spool.Register(a.consumers()...)
 	a.clock = newClockWatch(a.hw.Clock, a.cfg.Clock, log, a.sink.Append)
 	a.alarms = newAlarmBook(filepath.Join(a.cfg.StateDir, "alarms.json"), log)
+	// First, because what follows may be about this start.
+	a.sink.Append(site.Event{Kind: site.KindStart, Text: "gatehouse " + a.opt.Version})
 	return nil
 }
 
@@ -231,7 +231,7 @@ func (a *App) runStore(ctx context.Context) error {
 	g := task.NewGroup(task.GroupConfig{Name: "store", StopWait: 10 * time.Second, Health: a.health, Log: a.log})
 	a.openStore(ctx)
 	if a.store != nil {
-		g.Add(a.store, task.Policy{})
+		g.Add(task.Func("store", a.store.Run), task.Policy{})
 	}
 	g.Add(a.alarms, task.Policy{})
 	err := a.within(ctx, g, a.runDoors)
@@ -356,7 +356,9 @@ func (a *App) runDoors(ctx context.Context) error {
 		// supervisor drives the lines safe and starts it again.
 		g.Add(&droppable{Door: d, app: a}, task.Policy{Fatal: true})
 	}
-	return a.within(ctx, g, a.runOutside)
+	err := a.within(ctx, g, a.runOutside)
+	a.sink.Append(site.Event{Kind: site.KindStop})
+	return err
 }
 
 // droppable is a door that also ends when the agent is dropped.
@@ -395,7 +397,7 @@ func (a *App) show(id site.ReaderID, p site.Pattern) {
 
 // build makes readers, the Hive server and the listeners.
 func (a *App) build() error {
-	to := newPresenter(&a.doors, a.cfg.Readers)
+	to := newPresenter(&a.doors, &a.enrol, a.cfg.Readers)
 	for _, c := range a.cfg.Readers {
 		if c.Wiegand == nil {
 			continue
@@ -408,7 +410,7 @@ func (a *App) build() error {
 	}
 	var err error
 	a.hive, err = link.New(a.cfg.Hive, link.Deps{
-		Access: hiveAccess{&a.doors}, Nonces: hiveNonces{a.store}, Vend: hiveVend{a.policy}, Events: a.sink,
+		Access: hiveAccess{&a.doors, &a.enrol}, Nonces: hiveNonces{a.store}, Vend: hiveVend{a.policy}, Events: a.sink,
 		Ports: a.hw.Ports, Clock: a.clock.Clock, Log: a.log,
 	})
 	if err != nil {
@@ -468,8 +470,6 @@ func (a *App) runOutside(ctx context.Context) error {
 	a.doorsReady.Store(true)
 	defer a.doorsReady.Store(false)
 	a.pinged()
-	a.sink.Append(site.Event{Kind: site.KindStart, Text: "gatehouse " + a.opt.Version})
-	defer func() { a.sink.Append(site.Event{Kind: site.KindStop}) }()
 	g := task.NewGroup(task.GroupConfig{Name: "outside", StopWait: shutdownTimeout + time.Second, Health: a.health, Log: a.log})
 	g.Add(task.Func("heart", a.beat), task.Policy{})
 	for _, c := range a.cfg.Readers {

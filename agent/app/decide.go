@@ -104,7 +104,7 @@ type doorDecider struct {
 	*policyHolder
 	door    site.DoorID
 	closed  map[site.ReaderID]bool // readers whose mode is closed
-	pin     map[site.ReaderID]bool // readers that want a PIN
+	pin     map[site.ReaderID]bool // readers that want a PIN, which nobody can give yet
 	records []site.Credential
 }
 
@@ -136,7 +136,11 @@ func (d *doorDecider) Decide(p door.Presented, mode site.Mode) door.Decision {
 	if dec.Outcome == access.Granted && countsUses(dec.Credential) {
 		d.countUse(&dec)
 	}
-	return d.result(p, dec)
+	out := door.Decision{Decision: dec}
+	if dec.Credential == nil {
+		out.Card = d.cardRef(p.Bits)
+	}
+	return out
 }
 
 func countsUses(c *site.Credential) bool {
@@ -151,24 +155,4 @@ func (d *doorDecider) countUse(dec *access.Decision) {
 	case err != nil:
 		dec.Outcome, dec.Reason = access.Refused, site.ReasonFault
 	}
-}
-
-// result is the decision in the door's words.
-func (d *doorDecider) result(p door.Presented, dec access.Decision) door.Decision {
-	out := door.Decision{Access: door.Access{Reason: dec.Reason}}
-	switch dec.Outcome {
-	case access.Granted:
-		out.Outcome = door.Granted
-	case access.Waiting:
-		out.Outcome = door.Waits
-	case access.Refused:
-	}
-	if c := dec.Credential; c != nil {
-		out.Access.Holder, out.Access.Credential = c.Holder, c.ID
-		out.Access.Card, out.Access.Source = c.Card, c.Source
-		out.ADA, out.Function = c.ADA, c.Function
-		return out
-	}
-	out.Access.Card = d.cardRef(p.Bits)
-	return out
 }

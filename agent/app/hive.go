@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"gatehouse/agent/access"
 	"gatehouse/agent/card"
 	"gatehouse/agent/door"
 	"gatehouse/agent/hive/link"
@@ -13,13 +14,19 @@ import (
 )
 
 // hiveAccess brings the badges of Hive devices to their doors.
-type hiveAccess struct{ doors *doorSet }
+type hiveAccess struct {
+	doors *doorSet
+	enrol *enroller
+}
 
 // Access lets the door decide, act and record. The answer waits for no disk.
 func (h hiveAccess) Access(ctx context.Context, ask link.Ask) (link.Answer, error) {
 	d, err := h.doors.door(ask.Door)
 	if err != nil {
 		return link.Answer{}, err
+	}
+	if ask.Reader != "" && h.enrol.take(ask.Reader, ask.Bits) {
+		return link.Answer{Reason: site.ReasonUnknownCredential}, nil
 	}
 	res, err := d.Present(ctx, door.Presented{Reader: ask.Reader, Bits: ask.Bits, Device: ask.Device, Item: ask.Item, Note: ask.Note})
 	if errors.Is(err, door.ErrBusy) {
@@ -29,7 +36,7 @@ func (h hiveAccess) Access(ctx context.Context, ask link.Ask) (link.Answer, erro
 	if err != nil {
 		return link.Answer{}, err
 	}
-	return link.Answer{Granted: res.Outcome == door.Granted, Reason: res.Access.Reason}, nil
+	return link.Answer{Granted: res.Outcome == access.Granted, Reason: res.Reason}, nil
 }
 
 // errNoStore is what asks for the store get when it could not be opened.
@@ -108,11 +115,12 @@ func (h hiveVend) Vend(ctx context.Context, ask link.VendAsk) (link.VendAnswer, 
 // presenter brings the cards of Wiegand readers to their doors.
 type presenter struct {
 	doors   *doorSet
+	enrol   *enroller
 	readers map[site.ReaderID]site.DoorID
 }
 
-func newPresenter(doors *doorSet, readers []reader.Config) presenter {
-	p := presenter{doors, map[site.ReaderID]site.DoorID{}}
+func newPresenter(doors *doorSet, enrol *enroller, readers []reader.Config) presenter {
+	p := presenter{doors, enrol, map[site.ReaderID]site.DoorID{}}
 	for _, r := range readers {
 		p.readers[r.ID] = r.Door
 	}
@@ -122,8 +130,8 @@ func newPresenter(doors *doorSet, readers []reader.Config) presenter {
 // Present lets the door decide. What went wrong is recorded there.
 func (p presenter) Present(ctx context.Context, r site.ReaderID, b card.Bits) {
 	d, err := p.doors.door(p.readers[r])
-	if err != nil {
-		return // no such door: the settings do not allow it
+	if err != nil || p.enrol.take(r, b) {
+		return // taken; or no such door, which the settings do not allow
 	}
 	// ErrBusy is recorded by the door; after the door has stopped nothing is
 	// decided any more.

@@ -66,7 +66,7 @@ func (a *App) bitsOf(prefix site.CredentialID) (card.Bits, error) {
 	if err != nil {
 		return card.Bits{}, asControl(err)
 	}
-	bits, err := a.store.CardBits(c.ID)
+	bits, err := a.store.Bits(c.ID)
 	return bits, asControl(err)
 }
 

@@ -6,7 +6,7 @@ import "gatehouse/agent/site"
 func (a Access) event(k site.Kind) site.Event {
 	return site.Event{
 		Kind: k, Reader: a.Reader, Reason: a.Reason, HolderID: a.Holder, Credential: a.Credential,
-		Card: a.Card, Source: a.Source, Device: a.Device, Item: a.Item,
+		Card: a.Card, Source: a.Source, Device: a.Device, Item: a.Item, Text: a.Note,
 	}
 }
 

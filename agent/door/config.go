@@ -87,13 +87,22 @@ const InputQueue = 256
 const debounce = 5 * time.Millisecond
 
 // Inputs returns the lines to claim as one group; none for a door without
-// contact and exit button.
+// contact and exit button. Where the chip has a bias resistor, a contact's cut
+// wire reads as open and a button's as released.
 func (c Config) Inputs() []hal.Input {
 	var in []hal.Input
-	for _, l := range []hal.LineName{c.Contact, c.Rex} {
-		if l != "" {
-			in = append(in, hal.Input{Line: l, Debounce: debounce})
-		}
+	if c.Contact != "" {
+		in = append(in, hal.Input{Line: c.Contact, Pull: pullTo(c.Open), Debounce: debounce})
+	}
+	if c.Rex != "" {
+		in = append(in, hal.Input{Line: c.Rex, Pull: pullTo(!c.RexActive), Debounce: debounce})
 	}
 	return in
+}
+
+func pullTo(l hal.Level) hal.Pull {
+	if l == hal.High {
+		return hal.PullUp
+	}
+	return hal.PullDown
 }

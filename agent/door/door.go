@@ -39,6 +39,7 @@ type Presented struct {
 	Bits   card.Bits
 	Device site.DeviceName // the Hive device that asked, if any
 	Item   string          // what it asked for
+	Note   string          // the access event's text; never a card or a PIN
 }
 
 // Decision is an answer to a presented credential: that of access, and what
@@ -219,7 +220,7 @@ func (d *Door) Present(ctx context.Context, p Presented) (Result, error) {
 
 // notDecided is what is recorded of a credential that was not looked at.
 func (d *Door) notDecided(p Presented) Access {
-	return Access{Reader: p.Reader, Reason: site.ReasonFault, Device: p.Device, Item: p.Item}
+	return Access{Reader: p.Reader, Reason: site.ReasonFault, Device: p.Device, Item: p.Item, Note: p.Note}
 }
 
 // order is a command on its way to the door.

@@ -35,6 +35,7 @@ type Access struct {
 	Source     site.Source
 	Device     site.DeviceName
 	Item       string
+	Note       string // the event's text
 }
 
 // Grant is a decision that lets a person pass.

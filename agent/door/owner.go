@@ -288,7 +288,7 @@ func (o *owner) present(p presentation) {
 
 // input returns what a decision is to the machine.
 func (d Decision) input(p Presented) Input {
-	a := Access{Reader: p.Reader, Reason: d.Reason, Card: d.Card, Device: p.Device, Item: p.Item}
+	a := Access{Reader: p.Reader, Reason: d.Reason, Card: d.Card, Device: p.Device, Item: p.Item, Note: p.Note}
 	ada := false
 	if c := d.Credential; c != nil {
 		a.Holder, a.Credential, a.Card, a.Source = c.Holder, c.ID, c.Card, c.Source
