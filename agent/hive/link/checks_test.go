@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -313,6 +314,63 @@ func TestOneNonceOneWinner(t *testing.T) {
 	}
 	if won != 1 || w.state().Credits[badge(t, goodBadge)] != 99 {
 		t.Errorf("%d won, credits %d", won, w.state().Credits[badge(t, goodBadge)])
+	}
+}
+
+// Vending in version 2: nonce and credit move together, and the nonce of a badge
+// without member or form moves too.
+func TestVendOnce(t *testing.T) {
+	w := newWorld()
+	s := newServer(t, w)
+	n := nonce(t, s, "two")
+	for i, tt := range []struct {
+		badge, text string
+		vend        bool
+		credits     int
+	}{
+		{"1052895", "Have a soda.", true, 2},
+		{"1", "You have no soda credits.", false, 2},
+		{"5", "Cannot find member associated with this badge.", false, 2},
+		{`"x"`, "Cannot find member associated with this badge.", false, 2},
+		{"1052895", "Have a soda.", true, 1},
+	} {
+		_, got := call(t, s, "two", `{"badge":`+tt.badge+`,"operation":"vend","version":2,"nonce":"`+n+`"}`)
+		next := newNonce(t, got)
+		want := with("nonce_valid", true, "new_nonce", next, "vend", tt.vend, "error", tt.text)
+		if i == 4 {
+			want["alert"] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" || next == n {
+			t.Errorf("%s (-want +got):\n%s", tt.badge, diff)
+		}
+		if st := w.state(); st.Uses != i+1 || st.Credits[badge(t, goodBadge)] != tt.credits {
+			t.Errorf("%s: %+v", tt.badge, st)
+		}
+		n = next
+	}
+}
+
+// forgetful takes credits and leaves the nonce as it is.
+type forgetful struct{ *world }
+
+func (f forgetful) Vend(ctx context.Context, a link.VendAsk) (link.VendAnswer, error) {
+	a.Nonce = nil
+	return f.world.Vend(ctx, a)
+}
+
+// A Vender that does not use the nonce up gets no packet accepted.
+func TestVendWithoutNonce(t *testing.T) {
+	w := newWorld()
+	deps := w.deps()
+	deps.Vend = forgetful{w}
+	s, err := link.New(testConfig(), deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := nonce(t, s, "two")
+	_, got := call(t, s, "two", `{"badge":1052895,"operation":"vend","version":2,"nonce":"`+n+`"}`)
+	if diff := cmp.Diff(with("operation_valid", nil, "vend", false, "error", "Access denied", "reason", "fault", "new_nonce", n), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

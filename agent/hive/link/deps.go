@@ -76,7 +76,9 @@ type Nonces interface {
 	// next is then the current one. Of concurrent calls with one nonce exactly
 	// one is ok. After an error the nonce may or may not have moved.
 	Use(ctx context.Context, device site.DeviceName, nonce [16]byte) (next [16]byte, ok bool, err error)
-	// SawVersion2 reports whether a Use of the device was ever ok.
+	// SawVersion2 reports whether a Use of the device was ever ok, also before
+	// a restart. It is asked for each version-1 request of a device that may
+	// speak both versions, so it should not read the disk.
 	SawVersion2(device site.DeviceName) (bool, error)
 }
 
@@ -84,7 +86,7 @@ type Nonces interface {
 type VendAsk struct {
 	Device  site.DeviceName
 	Bits    card.Bits
-	Nonce   *[16]byte // of the packet in version 2: no second credit for it. nil in version 1
+	Nonce   *[16]byte // of the packet in version 2, not used up yet; nil in version 1
 	Initial int       // credits that a badge starts with that never vended
 	Via     Via
 	Note    string // as in Ask
@@ -92,14 +94,19 @@ type VendAsk struct {
 
 // VendAnswer is what became of a VendAsk.
 type VendAnswer struct {
-	Known bool // the badge has a member
-	Vend  bool // a credit was taken
-	Left  int  // credits that remain
+	// NonceOK says, where the ask has a nonce, that it was the current one and
+	// is used up. Without it nothing else was done.
+	NonceOK bool
+	Next    [16]byte // where the ask has a nonce: the one that is wanted from now on
+	Known   bool     // the badge has a member
+	Vend    bool     // a credit was taken
+	Left    int      // credits that remain
 }
 
-// Vender takes a credit in one store change that carries the nonce and the
-// vend event, and returns when it is durable. An error means that nothing was
-// taken or recorded.
+// Vender uses up the nonce as Nonces.Use does, takes a credit and keeps the
+// vend event, all in one store change, and returns when it is durable. The
+// nonce of an ask whose badge has no member is used up too. An error means that
+// no credit was taken.
 type Vender interface {
 	Vend(ctx context.Context, ask VendAsk) (VendAnswer, error)
 }
@@ -117,8 +124,9 @@ type Call struct {
 	Via          Via
 }
 
-// Swordfish handles the calls of locks without IP. body is JSON, or empty. An
-// error is answered as a signed refusal with the reason fault.
+// Swordfish handles the calls of locks without IP. body is JSON of at most
+// hive.MaxBytes, or empty. An error, or a body that is not such, is answered as
+// a signed refusal with the reason fault.
 type Swordfish interface {
 	Call(ctx context.Context, call Call) (status int, body []byte, err error)
 }

@@ -11,7 +11,8 @@
 // operation. A step that refuses ends the request; until the checksum has passed
 // nothing outside this package is called. A version-2 nonce is used up durably
 // (Nonces.Use) before its operation is called, and only by a packet that passed
-// every step. Of several requests with one nonce, Use lets one win.
+// every step; a vend uses it up in the store change that takes the credit
+// (Vender). Of several requests with one nonce one wins.
 //
 // Once accepted, an operation is not cut short when its client goes away; it has
 // ten seconds, then the answer is a signed refusal with the reason fault. No

@@ -42,7 +42,6 @@ type world struct {
 	disk    []byte     // the nonces as they survive a restart
 	opened  []link.Ask
 	credits map[card.Bits]int
-	vended  map[[16]byte]bool
 	events  []site.Event
 	uses    int
 }
@@ -105,15 +104,21 @@ func (w *world) Use(_ context.Context, d site.DeviceName, n [16]byte) (next [16]
 	if w.fail {
 		return next, false, errStore
 	}
+	next, ok = w.use(d, n)
+	return next, ok, nil
+}
+
+// use replaces the nonce on the disk. The caller holds mu.
+func (w *world) use(d site.DeviceName, n [16]byte) (next [16]byte, ok bool) {
 	f := w.load()
 	if f.Nonce[d] != n {
-		return f.Nonce[d], false, nil
+		return f.Nonce[d], false
 	}
 	_, _ = rand.Read(next[:])
 	f.Nonce[d], f.Saw2[d] = next, true
 	w.save(f)
 	w.uses++
-	return next, true, nil
+	return next, true
 }
 
 func (w *world) SawVersion2(d site.DeviceName) (bool, error) {
@@ -154,18 +159,19 @@ func (w *world) Vend(_ context.Context, a link.VendAsk) (link.VendAnswer, error)
 	if w.fail {
 		return link.VendAnswer{}, errStore
 	}
-	left, ok := w.credits[a.Bits]
+	answer := link.VendAnswer{}
 	if a.Nonce != nil {
-		if w.vended[*a.Nonce] {
-			return link.VendAnswer{}, errors.New("a nonce was vended twice")
+		if answer.Next, answer.NonceOK = w.use(a.Device, *a.Nonce); !answer.NonceOK {
+			return answer, nil
 		}
-		w.vended[*a.Nonce] = true
 	}
-	if !ok || left == 0 {
-		return link.VendAnswer{Known: ok}, nil
+	left, ok := w.credits[a.Bits]
+	answer.Known = ok
+	if left > 0 {
+		w.credits[a.Bits]--
+		answer.Vend, answer.Left = true, left-1
 	}
-	w.credits[a.Bits]--
-	return link.VendAnswer{Known: true, Vend: true, Left: left - 1}, nil
+	return answer, nil
 }
 
 func (w *world) Append(e site.Event) {
@@ -198,7 +204,7 @@ func (w *world) taken() []site.Event {
 }
 
 func newWorld() *world {
-	return &world{credits: map[card.Bits]int{mustBadge(goodBadge): 3, mustBadge(1): 0}, vended: map[[16]byte]bool{}}
+	return &world{credits: map[card.Bits]int{mustBadge(goodBadge): 3, mustBadge(1): 0}}
 }
 
 var keys = map[site.DeviceName]link.Key{

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -93,7 +94,8 @@ func (s *Server) recordRefusal(r *request, item string, reason site.Reason) {
 	})
 }
 
-// vend answers the operation vend (hive.md).
+// vend answers the operation vend (hive.md) in version 1, and in both versions
+// for a badge that cannot be read; the nonce has moved then.
 func (s *Server) vend(ctx context.Context, r *request) {
 	bits, ok := badgeOf(r.data)
 	if !ok {
@@ -104,12 +106,46 @@ func (s *Server) vend(ctx context.Context, r *request) {
 		r.sold(false, "Cannot find member associated with this badge.")
 		return
 	}
-	answer, err := s.deps.Vend.Vend(ctx, VendAsk{
-		Device: r.dev.Name, Bits: bits, Nonce: r.nonce, Initial: s.cfg.Vend.Credits, Via: r.from.via, Note: r.note(),
-	})
+	answer, err := s.deps.Vend.Vend(ctx, s.vendAsk(r, bits))
+	if err != nil {
+		s.fail(r, opVend, err)
+		return
+	}
+	s.vended(r, answer)
+}
+
+// errNoNext is the fault of a Vender that does not keep its contract: a packet
+// must not be accepted when its nonce may be valid still.
+var errNoNext = errors.New("no next nonce came back")
+
+// vendOnce answers a vend in version 2: nonce, credit and event move together.
+func (s *Server) vendOnce(ctx context.Context, r *request, bits card.Bits, nonce [16]byte) {
+	ask := s.vendAsk(r, bits)
+	ask.Nonce = &nonce
+	answer, err := s.deps.Vend.Vend(ctx, ask)
+	if err == nil && (answer.Next == [16]byte{} || answer.NonceOK && answer.Next == nonce) {
+		err = errNoNext
+	}
 	switch {
 	case err != nil:
 		s.fail(r, opVend, err)
+	case !answer.NonceOK: // another packet with this nonce was faster
+		s.staleNonce(r, answer.Next)
+	default:
+		r.set("nonce_valid", hive.Boolean(true))
+		r.setNonce(answer.Next)
+		r.set("operation_valid", hive.Boolean(true))
+		s.vended(r, answer)
+	}
+}
+
+func (s *Server) vendAsk(r *request, bits card.Bits) VendAsk {
+	return VendAsk{Device: r.dev.Name, Bits: bits, Initial: s.cfg.Vend.Credits, Via: r.from.via, Note: r.note()}
+}
+
+// vended answers with what became of the credit.
+func (s *Server) vended(r *request, answer VendAnswer) {
+	switch {
 	case !answer.Known:
 		r.sold(false, "Cannot find member associated with this badge.")
 	case !answer.Vend:

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 
 	"gatehouse/agent/hive"
@@ -41,7 +42,6 @@ type request struct {
 	data      hive.Value
 	version   int64
 	operation string
-	nonce     *[16]byte // the one used up, in version 2
 
 	status  int // for http: true
 	members []hive.Member
@@ -193,7 +193,7 @@ func (s *Server) versionAllowed(r *request) (bool, error) {
 }
 
 // checkNonce takes a version-2 request from the nonce on. The nonce moves when
-// all checks have passed, and before the operation.
+// all checks have passed, and before the operation; a vend's moves with its credit.
 func (s *Server) checkNonce(ctx context.Context, r *request) {
 	current, err := s.deps.Nonces.Current(r.dev.Name)
 	if err != nil {
@@ -217,6 +217,10 @@ func (s *Server) checkNonce(ctx context.Context, r *request) {
 		r.setNonce(current)
 		return
 	}
+	if bits, ok := badgeOf(r.data); ok && r.operation == opVend {
+		s.vendOnce(ctx, r, bits, given)
+		return
+	}
 	next, ok, err := s.deps.Nonces.Use(ctx, r.dev.Name, given)
 	if err != nil {
 		s.fail(r, "nonce", err)
@@ -228,7 +232,6 @@ func (s *Server) checkNonce(ctx context.Context, r *request) {
 	}
 	r.set("nonce_valid", hive.Boolean(true))
 	r.setNonce(next)
-	r.nonce = &given
 	s.perform(ctx, r)
 }
 
@@ -297,6 +300,12 @@ func (s *Server) fail(r *request, what string, err error) {
 	r.set("error", hive.Text("Access denied"))
 	r.set("reason", hive.Text(string(site.ReasonFault)))
 	r.status = http.StatusUnauthorized
+	named := func(m hive.Member) bool { return m.Name == "new_nonce" }
+	if r.version == 2 && !slices.ContainsFunc(r.members, named) {
+		if n, err := s.deps.Nonces.Current(r.dev.Name); err == nil {
+			r.setNonce(n)
+		}
+	}
 	switch r.operation {
 	case opAccess:
 		r.set("access", hive.Boolean(false))
