@@ -34,7 +34,7 @@ func SimSocket(stateDir string) string { return filepath.Join(stateDir, "sim.soc
 // machine's own lines.
 func OpenHardware(ctx context.Context, cfg *config.Config) (Hardware, error) {
 	if !cfg.Device.Board.Sim {
-		b, err := gpio.Open()
+		b, err := gpio.Open(nil)
 		if err != nil {
 			return Hardware{}, fmt.Errorf("board: %w", err)
 		}

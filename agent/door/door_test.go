@@ -136,6 +136,7 @@ func setUp(t *testing.T, cfg door.Config, change ...func(*bench, *door.Deps)) *b
 	b := &bench{end: make(chan error, 1)}
 	b.log.board = &b.board
 	b.board.Drive(cfg.Rex, !cfg.RexActive)
+	b.board.Drive(cfg.Contact, !cfg.Open)
 	out, _ := cfg.Output()
 	strike, err := b.board.Output(out)
 	if err != nil {
