@@ -17,7 +17,7 @@ import (
 var ErrNoAgent = errors.New("no agent answers")
 
 // Client speaks to a running agent. Its methods may be called from any
-// goroutine.
+// goroutine. A path has its parts escaped (url.PathEscape).
 type Client struct {
 	socket string
 	http   *http.Client
@@ -105,8 +105,11 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 
 // open sends the request and turns a refusal into its error.
 func (c *Client) open(ctx context.Context, method, path string, query url.Values, in io.Reader) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: "gatehouse", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), in)
+	u := "http://gatehouse" + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, in)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +118,13 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("%w on %s: %w", ErrNoAgent, c.socket, errors.Unwrap(err))
+		if cause, ok := errors.AsType[*url.Error](err); ok {
+			err = cause.Err
+		}
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+			return nil, fmt.Errorf("%w on %s: %w", ErrNoAgent, c.socket, op.Err)
+		}
+		return nil, fmt.Errorf("agent: %w", err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -129,17 +138,19 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 }
 
 // Refusal is what the agent answered instead of doing it.
-type Refusal struct{ Text string }
+type Refusal struct {
+	Text   string
+	Faults []Wrong // of an import: the first ones
+	More   int     // faults that are not listed
+}
 
 // Error is the agent's own text.
 func (r *Refusal) Error() string { return r.Text }
 
 func refusal(data []byte) error {
-	var e struct {
-		Error string `json:"error"`
-	}
+	var e refused
 	if json.Unmarshal(data, &e) != nil || e.Error == "" {
 		return &Refusal{Text: "agent: " + string(bytes.TrimSpace(data))}
 	}
-	return &Refusal{Text: e.Error}
+	return &Refusal{Text: e.Error, Faults: e.Faults, More: e.More}
 }

@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/site"
+	"gatehouse/store"
 )
 
 // maxBody bounds a request's body, save an import's.
@@ -47,8 +49,29 @@ func Handler(p Parts) http.Handler {
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.wrap(r.handle))
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			w = &noRoute{w, r}
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
+
+// noRoute gives the answers of the mux itself, to a path or a method that it
+// does not have, the form of a refusal.
+type noRoute struct {
+	http.ResponseWriter
+	r *http.Request
+}
+
+// WriteHeader writes the whole answer.
+func (w *noRoute) WriteHeader(status int) {
+	text := fmt.Sprintf("%.10s %.200s: %s", w.r.Method, w.r.URL.Path, strings.ToLower(http.StatusText(status)))
+	reply(w.ResponseWriter, status, refused{Error: text})
+}
+
+// Write drops the mux's own text.
+func (w *noRoute) Write(p []byte) (int, error) { return len(p), nil }
 
 type route struct {
 	pattern string
@@ -84,8 +107,34 @@ func (s *server) wrap(h func(http.ResponseWriter, *http.Request) error) http.Han
 		if status == http.StatusInternalServerError {
 			s.Log.Error("control request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 		}
-		reply(w, status, map[string]string{"error": err.Error()})
+		reply(w, status, refusalOf(err))
 	}
+}
+
+// refused is the body of a refusal. Error comes first: by it the last line of a
+// stream is told from the others.
+type refused struct {
+	Error  string  `json:"error"`
+	Faults []Wrong `json:"faults,omitempty"` // of an import
+	More   int     `json:"more,omitempty"`   // faults that are not listed
+}
+
+// Wrong is one record of an import that is at fault.
+type Wrong struct {
+	Record int    `json:"record"` // from 1
+	Field  string `json:"field,omitempty"`
+	Why    string `json:"why"`
+}
+
+func refusalOf(err error) refused {
+	out := refused{Error: err.Error()}
+	if ie, ok := errors.AsType[*store.ImportError](err); ok {
+		for _, re := range ie.Records {
+			out.Faults = append(out.Faults, Wrong{re.Record, re.Field, re.Err.Error()})
+		}
+		out.More = ie.More
+	}
+	return out
 }
 
 // Errors that say whose fault a refusal is. Wrap them with %w.
@@ -132,10 +181,19 @@ func ok(w http.ResponseWriter, v any) error {
 func body(r *http.Request, v any) error {
 	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: body: %w", ErrInput, err)
+	err := dec.Decode(v)
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	return nil
+	if err == nil {
+		if _, err = dec.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = errors.New("more than one JSON value")
+		}
+	}
+	return fmt.Errorf("%w: body: %w", ErrInput, err)
 }
 
 func (s *server) status(w http.ResponseWriter, r *http.Request) error {
@@ -321,7 +379,15 @@ func queryNumber(text string) (uint64, error) {
 // stream answers one JSON object a line, each sent at once. An error after the
 // first line becomes a last line {"error": TEXT}.
 func stream(w http.ResponseWriter, run func(send func(any) error) error) error {
-	rc := http.NewResponseController(w)
+	return lines(w, http.NewResponseController(w).Flush, run)
+}
+
+// list is stream for what is long and there already: lines are sent together.
+func list(w http.ResponseWriter, run func(send func(any) error) error) error {
+	return lines(w, func() error { return nil }, run)
+}
+
+func lines(w http.ResponseWriter, flush func() error, run func(send func(any) error) error) error {
 	enc := json.NewEncoder(w)
 	begun := false
 	begin := func() {
@@ -336,10 +402,10 @@ func stream(w http.ResponseWriter, run func(send func(any) error) error) error {
 		if err := enc.Encode(v); err != nil {
 			return err
 		}
-		return rc.Flush()
+		return flush()
 	})
 	if err != nil && begun {
-		return enc.Encode(map[string]string{"error": err.Error()})
+		return enc.Encode(refusalOf(err))
 	}
 	if err == nil {
 		begin()
