@@ -74,7 +74,7 @@ func TestRandomOverwrite(t *testing.T) {
 	rnd := seeded(t)
 	for _, clean := range []bool{true, false} {
 		origin := newMemFS()
-		sent := filled(t, origin, 2000, clean)
+		sent := filled(t, origin, 800, clean)
 		for i := range 50 {
 			overwrite(t, rnd, origin.crash(rnd, false), sent, 1+49*(i/49), 1+rnd.IntN(64))
 		}
@@ -94,7 +94,7 @@ func overwrite(t *testing.T, rnd *rand.Rand, fsys *memFS, sent map[site.EventSeq
 	}
 	cfg := config()
 	cfg.Budget = 1 << 20
-	l, rep, err := spool.Open(cfg, spool.Options{FS: fsys, MinSeq: 2000})
+	l, rep, err := spool.Open(cfg, spool.Options{FS: fsys, MinSeq: 800})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func overwrite(t *testing.T, rnd *rand.Rand, fsys *memFS, sent map[site.EventSeq
 		t.Fatal(err)
 	}
 	// Opened again there is nothing more to find.
-	l, rep, err = spool.Open(cfg, spool.Options{FS: fsys, MinSeq: 2000})
+	l, rep, err = spool.Open(cfg, spool.Options{FS: fsys, MinSeq: 800})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,9 +132,10 @@ func (m *model) append(n int) {
 // faults makes writing operations fail at random for some seconds.
 func (m *model) faults() {
 	left := 1 + m.rnd.IntN(8)
+	rnd := rand.New(rand.NewPCG(m.rnd.Uint64(), 0)) // its own: the log's goroutines draw from it
 	m.fsys.mu.Lock()
 	m.fsys.fail = func(string, string) error {
-		if left > 0 && m.rnd.IntN(2) == 0 {
+		if left > 0 && rnd.IntN(2) == 0 {
 			left--
 			return errInjected
 		}
