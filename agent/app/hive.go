@@ -92,7 +92,7 @@ func (h hiveVend) Vend(ctx context.Context, ask link.VendAsk) (link.VendAnswer, 
 	clock := h.clock.Clock()
 	card := h.cardRef(ask.Bits)
 	res, err := h.store.Vend(ctx, store.Vend{
-		Device: ask.Device, Holder: payer.Holder, Initial: uint32(max(ask.Initial, 0)),
+		Device: ask.Device, Nonce: ask.Nonce, Holder: payer.Holder, Initial: uint32(max(ask.Initial, 0)),
 		Event: func(taken bool, _ uint32) site.Event {
 			ev := site.Event{Time: clock.Now.Round(0).UTC(), Trusted: clock.Trusted, Kind: site.KindVend, Card: card,
 				Credential: payer.ID, Source: payer.Source, Text: ask.Note}
@@ -109,7 +109,7 @@ func (h hiveVend) Vend(ctx context.Context, ask link.VendAsk) (link.VendAnswer, 
 	if err != nil && !errors.Is(err, store.ErrNotLogged) {
 		return link.VendAnswer{}, err
 	}
-	return link.VendAnswer{Known: payer.ID != "", Vend: res.Taken, Left: int(res.Left)}, nil
+	return link.VendAnswer{NonceOK: res.NonceOK, Next: res.Next, Known: payer.ID != "", Vend: res.Taken, Left: int(res.Left)}, nil
 }
 
 // presenter brings the cards of Wiegand readers to their doors.

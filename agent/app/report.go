@@ -65,7 +65,6 @@ func (a *App) storeStatus(out *control.StoreStatus) {
 	if copied != nil {
 		out.Copied, out.CopySeq = copied.at, copied.seq
 	}
-	out.Checked = a.store.Checked()
 }
 
 func (a *App) readerStatus() []control.ReaderStatus {

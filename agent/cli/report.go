@@ -43,8 +43,8 @@ func (e *env) showStatus(st control.Status) error {
 	fmt.Fprintf(e.out, "%s (%s), gatehouse %s, up since %s\n", st.Site, st.Serial, st.Version, showTime(st.Started))
 	fmt.Fprintf(e.out, "doors decide: %s\n", word(st.Ready, "yes", "NO"))
 	fmt.Fprintf(e.out, "clock: %s %s, %s (untrusted: %s)\n", st.Clock.Now.Format("2006-01-02 15:04:05"), st.Clock.Zone, word(st.Clock.Trusted, "trusted", "NOT trusted"), st.Clock.Untrusted)
-	fmt.Fprintf(e.out, "store: policy version %d, %d credentials, %d holders, %s; copied %s; full check %s\n", st.Store.Version, st.Store.Credentials,
-		st.Store.Holders, size(uint64(st.Store.Bytes)), showTime(st.Store.Copied), word(st.Store.Checked, "passed", "pending"))
+	fmt.Fprintf(e.out, "store: policy version %d, %d credentials, %s; copied %s\n", st.Store.Version, st.Store.Credentials,
+		size(uint64(st.Store.Bytes)), showTime(st.Store.Copied))
 	fmt.Fprintf(e.out, "log %s: events %d to %d, %s of %s; %d queued, %d lost\n", st.Log.ID, st.Log.First, st.Log.Last,
 		size(uint64(st.Log.Bytes)), size(uint64(st.Log.Budget)), st.Log.Queued, st.Log.Lost)
 	for _, c := range st.Log.Cursors {

@@ -157,11 +157,9 @@ type ReaderStatus struct {
 type StoreStatus struct {
 	Version     uint64        `json:"version"` // of the policy; 0: none yet
 	Credentials uint64        `json:"credentials"`
-	Holders     uint64        `json:"holders"`
 	Bytes       int64         `json:"bytes"`
 	Copied      time.Time     `json:"copied,omitzero"` // the last verified copy
 	CopySeq     site.EventSeq `json:"copy_seq"`
-	Checked     bool          `json:"checked"` // the full check has passed since the start
 }
 
 // LogStatus is the event log.
