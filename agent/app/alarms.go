@@ -78,8 +78,9 @@ func (e *alarmEntry) key() alarmKey {
 	return alarmKey{e.Kind, e.Door, e.Reader, e.Device, e.Item}
 }
 
-func newAlarmBook(path string, log eventReader) *alarmBook {
-	b := &alarmBook{path: path, log: log, ready: make(chan struct{}), news: make(chan struct{})}
+// loadAlarms reads the file at path. The log is set before Run.
+func loadAlarms(path string) *alarmBook {
+	b := &alarmBook{path: path, ready: make(chan struct{}), news: make(chan struct{})}
 	data, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(data, &b.state)
@@ -88,6 +89,13 @@ func newAlarmBook(path string, log eventReader) *alarmBook {
 		b.state = alarmState{}
 	}
 	return b
+}
+
+// known is the highest event number that the list has taken.
+func (b *alarmBook) known() site.EventSeq {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(b.state.Next, 1) - 1
 }
 
 // Run follows the log until ctx ends.

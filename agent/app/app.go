@@ -189,7 +189,9 @@ func (a *App) within(ctx context.Context, g *task.Group, inner func(context.Cont
 // openLog opens the event log and what stands on it.
 func (a *App) openLog() error {
 	a.sink = &eventSink{clock: func() site.Clock { return a.clock.Clock() }}
+	a.alarms = loadAlarms(filepath.Join(a.cfg.StateDir, "alarms.json"))
 	log, rep, err := spool.Open(a.cfg.Spool, spool.Options{
+		MinSeq:     a.alarms.known(), // should the log's folder be gone, numbers still go on
 		Quarantine: filepath.Join(a.cfg.StateDir, "quarantine"),
 		Clock:      a.eventClock,
 		OnFault:    a.health.Set, OnClear: a.health.Clear,
@@ -204,10 +206,22 @@ func (a *App) openLog() error {
 	a.spool, a.sink.log = log, log
 	a.spool.Register(a.consumers()...)
 	a.clock = newClockWatch(a.hw.Clock, a.cfg.Clock, log, a.sink.Append)
-	a.alarms = newAlarmBook(filepath.Join(a.cfg.StateDir, "alarms.json"), log)
+	a.alarms.log = log
 	// First, because what follows may be about this start.
 	a.sink.Append(site.Event{Kind: site.KindStart, Text: "gatehouse " + a.opt.Version})
+	a.logOpened(rep)
 	return nil
+}
+
+// logOpened tells the operator what was wrong with the log. Damage is told by
+// the log itself.
+func (a *App) logOpened(rep spool.Report) {
+	if rep.Cursors {
+		a.health.Set("spool.cursors", "the consumers' positions were unreadable: they start at the oldest event kept and may repeat some")
+	}
+	if rep.Time {
+		a.health.Set("spool.time", "the last trusted time was unreadable: ends of credentials are judged by the clock alone until time is trusted again")
+	}
 }
 
 // eventClock is the clock of events that the log makes by itself; it may be
