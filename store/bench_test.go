@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -155,4 +156,72 @@ func BenchmarkLookup(b *testing.B) {
 			i++
 		}
 	})
+}
+
+// BenchmarkLoadSorted is the yardstick of BenchmarkImport: bbolt given the same
+// records, sorted, in transactions of the same size.
+func BenchmarkLoadSorted(b *testing.B) {
+	dir := b.TempDir()
+	s, _, err := store.Open(store.Config{Dir: dir}, &storetest.Log{}, store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	apply(b, s, office())
+	rows, err := store.NewCSV(manyRows(benchSize()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.Import(b.Context(), "bench", site.SourceOperator, rows, store.ImportOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	from, err := bbolt.Open(dir+"/policy.db", 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Close()
+	type record struct{ k, v []byte }
+	buckets := map[string][]record{}
+	_ = from.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(name []byte, bk *bbolt.Bucket) error {
+			return bk.ForEach(func(k, v []byte) error {
+				if v != nil {
+					buckets[string(name)] = append(buckets[string(name)], record{k, v})
+				}
+				return nil
+			})
+		})
+	})
+	for b.Loop() {
+		to, err := bbolt.Open(b.TempDir()+"/to.db", 0o600, &bbolt.Options{NoStatistics: true, FreelistType: bbolt.FreelistMapType})
+		if err != nil {
+			b.Fatal(err)
+		}
+		at := time.Now()
+		for name, list := range buckets {
+			for part := range slices.Chunk(list, 8192) {
+				err := to.Update(func(tx *bbolt.Tx) error {
+					bk, err := tx.CreateBucketIfNotExists([]byte(name))
+					if err != nil {
+						return err
+					}
+					for _, r := range part {
+						if err := bk.Put(r.k, r.v); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.ReportMetric(time.Since(at).Seconds(), "s")
+		if err := to.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -18,6 +18,10 @@ import (
 // to the new one, makes it live, shows the holders, and moves the old
 // generation to the trash. Until that one is flushed nothing has happened.
 
+// importAlloc is by how much the file grows while an import is built: each
+// growth is a flush of its own.
+const importAlloc = 32 << 20
+
 // large runs it and clears up where it fails.
 func (im *importer) large() error {
 	s := im.s
@@ -47,6 +51,7 @@ func (s *Store) abandon() {
 		if err != nil {
 			return err
 		}
+		tx.DB().AllocSize = allocSize
 		return trashOthers(tx, h.Generation)
 	})
 	if err != nil && !errors.Is(err, errNothing) {
@@ -101,6 +106,7 @@ func (im *importer) begin() (gen uint32, err error) {
 		return 0, err
 	}
 	err = im.step(func(tx *bbolt.Tx, h *header) error {
+		tx.DB().AllocSize = importAlloc // read by the writer only, who we are
 		gen = h.Generation + 1
 		if _, err := tx.CreateBucket(generation(gen)); err != nil {
 			return err
@@ -419,6 +425,7 @@ func (im *importer) switchTo(tx *bbolt.Tx, h *header, gen uint32) error {
 	if err := tx.MoveBucket(generation(h.Generation), nil, tx.Bucket(bucketTrash)); err != nil {
 		return err
 	}
+	tx.DB().AllocSize = allocSize
 	im.res.Change = h.Change
 	h.Generation, h.Count = gen, im.count
 	h.HiddenFrom, h.HiddenTo = 0, 0

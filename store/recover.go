@@ -54,20 +54,20 @@ func (s *Store) checkPolicy(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	s.checkAll = fi.Size() > fullCheckAtOpen
-	if !s.checkAll {
-		_, err := inspectFile(ctx, path)
-		return err
-	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, _, err := readMeta(f, fi.Size()); err != nil {
+	m, _, err := readMeta(f, fi.Size())
+	if err != nil {
 		return damaged("%s: %w", path, err)
 	}
-	return nil
+	s.checkAll = int64(m.pages)*int64(m.pageSize) > fullCheckAtOpen
+	if !s.checkAll {
+		_, err = inspectFile(ctx, path)
+	}
+	return err
 }
 
 // attachPolicy opens the file and checks that it is this key's.

@@ -68,28 +68,32 @@ func (s *Store) catchUp(ctx context.Context) {
 	if s.devices.db.Load() == nil {
 		s.recoverDevicesLive(ctx, ErrFault)
 	}
-	s.report("outbox", func() error {
-		_, err := s.writeLog(ctx, s.Snapshot().Version)
-		return err
-	}())
+	s.report("catch up", s.CatchUp(ctx))
+}
+
+// CatchUp writes to the log what a cut or a failing log kept out of it: changes
+// in their order, vends, and events of recovery. Run does it at its start and
+// every ten seconds; who opens a store without Run calls it once.
+func (s *Store) CatchUp(ctx context.Context) error {
+	_, err := s.writeLog(ctx, s.Snapshot().Version)
 	if !s.vendsReplayed.Load() {
-		err := s.replayVends(ctx)
-		s.vendsReplayed.Store(err == nil)
-		s.report("vends", err)
+		verr := s.replayVends(ctx)
+		s.vendsReplayed.Store(verr == nil)
+		err = errors.Join(err, verr)
 	}
 	s.eventsMu.Lock()
 	list := s.events
 	s.events = nil
 	s.eventsMu.Unlock()
 	for i, e := range list {
-		if _, err := s.log.Append(ctx, e); err != nil {
-			s.report("event", err)
+		if _, aerr := s.log.Append(ctx, e); aerr != nil {
 			s.eventsMu.Lock()
 			s.events = append(append([]site.Event(nil), list[i:]...), s.events...)
 			s.eventsMu.Unlock()
-			return
+			return errors.Join(err, aerr)
 		}
 	}
+	return err
 }
 
 // hurt hands damage to Run. It never blocks; one report is enough.
