@@ -35,6 +35,7 @@ const defaultConfig = "/etc/gatehouse/gatehouse.yaml"
 type env struct {
 	config string
 	json   bool
+	in     io.Reader
 	out    io.Writer
 	err    io.Writer
 	began  bool // a command's own code runs: what fails now is not wrong use
@@ -53,9 +54,10 @@ type codeError int
 func (e codeError) Error() string { return "" }
 
 // Main runs the command line args (without the program's name) and returns the
-// exit code. It ends early when ctx does.
+// exit code. It ends early when ctx does. Commands that read standard input read
+// the process's.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	e := &env{out: stdout, err: stderr}
+	e := &env{in: os.Stdin, out: stdout, err: stderr}
 	root := newRoot(e)
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -130,18 +132,21 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 
 // settings loads the settings file; each fault is one line on standard error.
 func (e *env) settings() (*config.Config, error) {
-	cfg, issues := config.Load(e.config, buildOptions())
+	cfg, issues, err := config.Load(e.config, buildOptions())
+	if err != nil {
+		return nil, err
+	}
+	if cfg != nil {
+		return cfg, nil
+	}
 	n := 0
 	for _, i := range issues {
-		if i.Severity == config.Error {
+		if i.Severity > config.Warning {
 			n++
-			fmt.Fprintf(e.err, "%s: %s\n", e.config, i)
+			fmt.Fprintln(e.err, i)
 		}
 	}
-	if cfg == nil {
-		return nil, fmt.Errorf("%s: %d faults in the settings", e.config, n)
-	}
-	return cfg, nil
+	return nil, fmt.Errorf("%s: %d faults in the settings", e.config, n)
 }
 
 // client finds the running agent's socket by the settings.
