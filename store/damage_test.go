@@ -47,6 +47,16 @@ func fill(t testing.TB, s *store.Store, n int) []card.Bits {
 	return out
 }
 
+// place returns a random place of a file, every other time one that is not
+// empty.
+func place(rnd *rand.Rand, raw []byte) int {
+	at := rnd.IntN(len(raw))
+	for full := rnd.IntN(2) == 0; full && raw[at] == 0; {
+		at = rnd.IntN(len(raw))
+	}
+	return at
+}
+
 func copyDir(t testing.TB, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
@@ -101,10 +111,7 @@ func TestPolicyOverwritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at, n := rnd.IntN(len(raw)), 1+rnd.IntN(64)
-		if i%2 == 0 { // the pages in use are at the beginning
-			at = rnd.IntN(min(len(raw), 60<<10))
-		}
+		at, n := place(rnd, raw), 1+rnd.IntN(64)
 		for j := at; j < min(at+n, len(raw)); j++ {
 			raw[j] = byte(rnd.Uint32())
 		}
@@ -184,7 +191,7 @@ func TestDevicesOverwritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := rnd.IntN(min(len(raw), 40<<10))
+		at := place(rnd, raw)
 		for j := at; j < min(at+1+rnd.IntN(64), len(raw)); j++ {
 			raw[j] = byte(rnd.Uint32())
 		}

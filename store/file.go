@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // boltFile is one bbolt file behind a pointer, so that a damaged one can be
@@ -94,9 +95,9 @@ func openBolt(path string, mapSize int) (db *bbolt.DB, err error) {
 		return db, nil
 	case isDamage(err):
 		return nil, err
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
-	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
 		return nil, damaged("%s: %w", path, err)
 	}
 	return nil, err
@@ -114,7 +115,7 @@ func (f *boltFile) view(fn func(*bbolt.Tx) error) error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, bbolt.ErrDatabaseNotOpen) && f.db.Load() != db {
+		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) && f.db.Load() != db {
 			continue // replaced in between
 		}
 		return f.judge(err)
@@ -146,7 +147,7 @@ func (f *boltFile) judge(err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}
 	if errors.Is(err, errRecord) && !isDamage(err) {

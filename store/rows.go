@@ -111,6 +111,7 @@ type CSVRows struct {
 	r    *csv.Reader
 	cols []int
 	n    int
+	end  error // what every further call gives
 }
 
 // NewCSV reads the header. Columns stand in any order, missing ones are
@@ -152,6 +153,13 @@ func csvCause(err error) error {
 
 // Next reads the next row.
 func (c *CSVRows) Next(row *Row) error {
+	if c.end == nil {
+		c.end = c.next(row)
+	}
+	return c.end
+}
+
+func (c *CSVRows) next(row *Row) error {
 	c.b.row = c.r.InputOffset()
 	rec, err := c.r.Read()
 	if errors.Is(err, io.EOF) {
@@ -186,9 +194,10 @@ func checkText(n int, row *Row) error {
 // JSONRows reads an import in JSON: an array of objects with the columns as
 // members, each a text, a number, a boolean or null.
 type JSONRows struct {
-	b *boundReader
-	d *json.Decoder
-	n int
+	b   *boundReader
+	d   *json.Decoder
+	n   int
+	end error // what every further call gives
 }
 
 // NewJSON reads up to the first object.
@@ -219,6 +228,13 @@ func jsonCause(err error) error {
 
 // Next reads the next object.
 func (j *JSONRows) Next(row *Row) error {
+	if j.end == nil {
+		j.end = j.next(row)
+	}
+	return j.end
+}
+
+func (j *JSONRows) next(row *Row) error {
 	j.b.row = j.d.InputOffset()
 	if !j.d.More() {
 		if _, err := j.d.Token(); err != nil {
