@@ -209,6 +209,9 @@ func (a *App) openLog() error {
 	a.alarms.log = log
 	// First, because what follows may be about this start.
 	a.sink.Append(site.Event{Kind: site.KindStart, Text: "gatehouse " + a.opt.Version})
+	for _, f := range a.health.List() { // found while there was no log to say so
+		a.healthChanged(task.Change{Fault: f})
+	}
 	a.logOpened(rep)
 	return nil
 }

@@ -39,7 +39,7 @@ doors:
     strike: {line: GPIO25, active: low, unlock: 2s, fail: secure}
 readers:
   - {id: front-in, door: front, wiegand: {d0: GPIO17, d1: GPIO18, led: GPIO16}}
-  - {id: shed-in, door: shed, serial: {port: line1, baud: 9600}, hive_device: shed}
+  - {id: shed-in, door: shed, serial: {port: /dev/line1, baud: 9600}, hive_device: shed}
 hive:
   devices:
     - {name: shed, key_file: shed.key, versions: [2], items: {shed_door: shed}}
@@ -68,7 +68,7 @@ func newTestSite(t *testing.T) *testSite {
 	s := &testSite{t: t, dir: dir, board: &haltest.Board{}, ports: &haltest.Ports{}, clock: &haltest.Clock{}}
 	s.clock.Set(time.Now())
 	s.clock.SetSynchronised(true)
-	s.ports.Add("line1")
+	s.ports.Add("/dev/line1")
 	for name, text := range map[string]string{"site.yaml": testSettings, "shed.key": hiveKey, "kiosk.key": "text:sixteen letters!"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -157,9 +157,9 @@ func freeAddress(want string) (string, error) {
 	return "", fmt.Errorf("demo: no free port beside %s", want)
 }
 
-// attend waits for the agent, enrols the demo's people the first time, starts
-// sitesim, prints where to look, and ends with ctx.
-func (d *demo) attend(ctx context.Context) error {
+// attend waits for the agent, enrols the demo's people the first time and prints
+// where to look. sim is the program that plays the site; empty: it is missing.
+func (d *demo) attend(ctx context.Context, sim string, missing error) error {
 	c := control.Dial(filepath.Join(d.dir, "control.sock"))
 	st, err := d.waitReady(ctx, c)
 	if err != nil {
@@ -170,13 +170,8 @@ func (d *demo) attend(ctx context.Context) error {
 			return fmt.Errorf("demo: enrol: %w", err)
 		}
 	}
-	sim, missing := d.companion("sitesim")
 	d.explain(st, sim, missing)
-	if missing != nil {
-		<-ctx.Done()
-		return nil
-	}
-	return d.play(ctx, sim)
+	return nil
 }
 
 // demoStart bounds the wait for the first answer.
@@ -218,21 +213,40 @@ func (d *demo) companion(name string) (string, error) {
 }
 
 // play runs sitesim until ctx ends, and starts it again should it end before.
-func (d *demo) play(ctx context.Context, path string) error {
+func (d *demo) play(ctx context.Context, path string) {
 	for {
 		cmd := exec.CommandContext(ctx, path, "run", "--state", d.dir)
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.WaitDelay = 5 * time.Second
-		cmd.Stdout, cmd.Stderr = d.e.err, d.e.err
+		cmd.Stderr = d.e.err
 		err := cmd.Run()
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		fmt.Fprintf(d.e.err, "demo: sitesim ended (%v); starting it again\n", err)
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(time.Second):
+		}
+	}
+}
+
+// waitPlaying waits a moment for sitesim's socket: its pseudo-terminal should be
+// there before the agent looks for it.
+func (d *demo) waitPlaying(ctx context.Context) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		c, err := net.Dial("unix", filepath.Join(d.dir, "sitesim.sock"))
+		if err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }

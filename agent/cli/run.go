@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,20 +60,37 @@ three readers and the people who use them. Its state is a folder that is kept.`,
 	return c
 }
 
-// run supervises the demo's agent and attends to the rest beside it.
+// run plays the demo's site, supervises its agent and says where to look.
 func (d *demo) run(ctx context.Context) error {
 	d.e.config = d.config
+	cfg, err := d.e.settings()
+	if err != nil {
+		return err
+	}
+	held, err := app.HoldBoard(ctx, cfg) // before sitesim, which wants the board
+	if err != nil {
+		return err
+	}
+	defer held.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer cancel() // first
+	sim, missing := d.companion("sitesim")
+	if missing == nil {
+		beside.Go(func() { d.play(ctx, sim) })
+		d.waitPlaying(ctx)
+	}
 	attended := make(chan error, 1)
-	go func() {
-		err := d.attend(ctx)
+	beside.Go(func() {
+		err := d.attend(ctx, sim, missing)
 		if err != nil {
 			cancel()
 		}
 		attended <- err
-	}()
-	err := d.e.supervise(ctx)
+	})
+	err = d.e.supervise(ctx)
 	cancel()
 	return errors.Join(err, <-attended)
 }

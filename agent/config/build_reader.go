@@ -110,7 +110,7 @@ func (b *builder) serial(port text, baud number, device text, a at) *reader.Seri
 	} else {
 		b.lineDevice(device)
 	}
-	return &reader.SerialConfig{Port: port.V, Baud: baud.V, Device: site.DeviceName(device.V)}
+	return &reader.SerialConfig{Port: b.resolve(port.V), Baud: baud.V, Device: site.DeviceName(device.V)}
 }
 
 // lineDevice puts a Hive device on a serial line. Lines speak version 2 only,

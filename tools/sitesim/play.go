@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ const (
 	unlockWait = 1500 * time.Millisecond // how long a person tries a door
 	walkTime   = 1200 * time.Millisecond // how long a door stands open behind one
 	pressTime  = 300 * time.Millisecond
+	latchTime  = 150 * time.Millisecond // until the next person tries a door that fell shut
 )
 
 // player moves the people and the doors.
@@ -182,10 +184,10 @@ func (p *player) swing(ctx context.Context, d doorDesc, open time.Duration) erro
 		return err
 	}
 	waited := pause(ctx, open)
-	if err := p.board.set(d.Contact, 1-d.Open); err != nil {
-		return err
+	if err := p.board.set(d.Contact, 1-d.Open); err != nil || waited != nil {
+		return errors.Join(err, waited)
 	}
-	return waited
+	return pause(ctx, latchTime)
 }
 
 // open pushes a door. A locked one opens by force only.
