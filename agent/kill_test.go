@@ -342,7 +342,7 @@ func TestKillInPulse(t *testing.T) {
 			t.Fatalf("round %d: %s: events that were shown are gone: %v", i, fault, gone)
 		}
 	}
-	if len(w.seen) < 2*rounds {
+	if len(w.seen) < rounds {
 		t.Errorf("only %d events were witnessed in %d rounds", len(w.seen), rounds)
 	}
 	t.Logf("%d rounds, %d events witnessed, longest time to safe %v", rounds, len(w.seen), worst)
