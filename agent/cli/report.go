@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,8 +56,8 @@ func (e *env) showStatus(st control.Status) error {
 	for _, c := range st.Certs {
 		fmt.Fprintf(e.out, "certificate %s: until %s%s\n", c.Name, showTime(c.Until), word(c.SelfSigned, ", self-signed", ""))
 	}
-	for name, addr := range st.Listen {
-		fmt.Fprintf(e.out, "listening: %s %s\n", name, addr)
+	for _, name := range slices.Sorted(maps.Keys(st.Listen)) {
+		fmt.Fprintf(e.out, "listening: %s %s\n", name, st.Listen[name])
 	}
 	if len(st.Absent) > 0 {
 		fmt.Fprintf(e.out, "not in this build: %s\n", strings.Join(st.Absent, ", "))

@@ -174,13 +174,16 @@ func (p *importProgress) end() {
 }
 
 func credentialExportCommand(e *env) *cobra.Command {
-	var format, output, source string
+	var format, output, source, state string
 	var cards bool
 	c := &cobra.Command{Use: "export", Short: "Write the credentials as an import reads them, without PINs", Args: cobra.NoArgs,
 		Long: `Writes the credentials in the columns of an import, to standard output or to a
 file that only its owner may read. PINs are never among it, and the cards
 (facility, card, bits) only with --with-cards: such a file can make copies of the
-cards, so keep it as you would keep them.`,
+cards, so keep it as you would keep them.
+
+A file does not say that a credential is revoked or blocked, and imported at
+another site it would pass: such ones are written only with --state.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			format, err := fileFormat(format, output)
 			if err != nil {
@@ -190,8 +193,10 @@ cards, so keep it as you would keep them.`,
 			if cards {
 				q.Set("with_cards", "1")
 			}
-			if source != "" {
-				q.Set("source", source)
+			for name, v := range map[string]string{"source": source, "state": state} {
+				if v != "" {
+					q.Set(name, v)
+				}
 			}
 			return e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
 				copyTo := func(w io.Writer) error { return c.Copy(ctx, "/v1/credentials/export", q, w) }
@@ -204,6 +209,7 @@ cards, so keep it as you would keep them.`,
 	c.Flags().StringVar(&format, "format", "", "csv or json (by the name of --output if absent, else csv)")
 	c.Flags().StringVarP(&output, "output", "o", "", "the file to write (standard output if absent)")
 	c.Flags().StringVar(&source, "source", "", "of this source: operator (if absent), iphost, hive or all")
+	c.Flags().StringVar(&state, "state", "", "in this state: active (if absent), blocked, revoked or all")
 	c.Flags().BoolVar(&cards, "with-cards", false, "with facility, card and bits in clear")
 	return c
 }

@@ -12,8 +12,18 @@
 // Requests and answers are JSON. A refusal is {"error": TEXT} with a status
 // that says whose fault it is: 400 bad input, 404 no such thing, 409 refused in
 // this state, 503 not ready or degraded, 500 a fault of ours. Long work (import,
-// event tails) streams one JSON object a line. Bodies are bounded: 1 MiB, save
-// an import's.
+// event tails, listings of holders and credentials) streams one JSON object a
+// line; one that breaks off ends with a line that is a refusal. Members that are
+// not known are refused. Bodies are bounded: 1 MiB, save an import's, which the
+// store bounds (store.MaxImportRows, store.MaxImportBytes). An import answers
+// while it is still sent: {"done":N,"total":M} now and then, last with "result";
+// its refusal lists the records at fault. An export of credentials is a file, and
+// one that breaks off ends with the connection.
+//
+// The policy's changes are those of the operator. Where a path names a
+// credential, the beginning of its id will do if no other begins so; where it
+// names a holder, so will the exact name if no other has it. Card numbers and
+// PINs come in and never go out, save by an export that asks for cards.
 //
 // # Concurrency
 //

@@ -92,7 +92,7 @@ func (s *server) precheck(st *store.Store, op *store.PutCredential) error {
 	own := func(src site.Source) bool { return src == site.SourceOperator }
 	for _, r := range op.Rights {
 		if !s.Policy.HasDoor(r.Door) {
-			return fieldError("rights", "door %q: %w", string(r.Door), ErrNotFound)
+			return fieldError("rights", "door %q: does not exist", string(r.Door))
 		}
 		if r.Schedule != "" && !slices.ContainsFunc(pol.Schedules, func(v site.Schedule) bool { return own(v.Source) && v.ID == r.Schedule }) {
 			return fieldError("rights", "schedule %q: does not exist", string(r.Schedule))

@@ -127,7 +127,11 @@ func (p *progress) tell(done, total int) {
 	_ = p.send(ImportLine{Done: done, Total: total})
 }
 
-// exportCredentials writes the credentials in the columns of an import.
+// allStates is the word for an export of every state.
+const allStates = "all"
+
+// exportCredentials writes the credentials in the columns of an import: those
+// of the operator that are active, if the query does not say otherwise.
 func (s *server) exportCredentials(w http.ResponseWriter, r *http.Request) error {
 	format, err := transferFormat(r)
 	if err != nil {
@@ -144,6 +148,14 @@ func (s *server) exportCredentials(w http.ResponseWriter, r *http.Request) error
 	v := r.URL.Query()
 	if v.Get("source") == "" { // what an import of the file would change
 		v.Set("source", string(site.SourceOperator))
+	}
+	// A file does not say that a credential is revoked or blocked: imported
+	// elsewhere it would pass.
+	switch v.Get("state") {
+	case "":
+		v.Set("state", site.CredentialActive.String())
+	case allStates:
+		v.Del("state")
 	}
 	f, err := credentialFilter(r, st, v)
 	if err != nil {
