@@ -63,6 +63,7 @@ type App struct {
 	servers  []*server
 	warnings []string
 	copied   atomic.Pointer[copyMark]
+	rekeep   chan struct{} // capacity 1: what the doors keep was lost while running
 
 	doorsReady atomic.Bool
 	lastPing   atomic.Int64 // Unix nanoseconds of the last time that all doors answered
@@ -89,7 +90,7 @@ func New(cfg *config.Config, hw Hardware, opt Options) (*App, error) {
 		cfg: cfg, hw: hw, opt: opt, log: opt.Log,
 		strikes: map[site.DoorID]hal.OutputLine{}, inputs: map[site.DoorID]hal.InputGroup{},
 		readers: map[site.ReaderID]*reader.Reader{},
-		ready:   make(chan struct{}),
+		ready:   make(chan struct{}), rekeep: make(chan struct{}, 1),
 	}
 	a.dropCtx, a.drop = context.WithCancel(context.Background())
 	for _, c := range cfg.Doors {
@@ -216,9 +217,16 @@ func (a *App) openLog() error {
 	return nil
 }
 
-// logOpened tells the operator what was wrong with the log. Damage is told by
-// the log itself.
+// logOpened tells the operator what was wrong with the log. Damage that is found
+// later is told by the log itself.
 func (a *App) logOpened(rep spool.Report) {
+	if rep.Reason != "" {
+		text := "a new event log begins: " + rep.Reason
+		if len(rep.Damaged) > 0 {
+			text += fmt.Sprintf("; kept as %v", rep.Damaged)
+		}
+		a.health.Set(spool.FaultDamaged, text)
+	}
 	if rep.Cursors {
 		a.health.Set("spool.cursors", "the consumers' positions were unreadable: they start at the oldest event kept and may repeat some")
 	}
@@ -249,6 +257,7 @@ func (a *App) runStore(ctx context.Context) error {
 	a.openStore(ctx)
 	if a.store != nil {
 		g.Add(task.Func("store", a.store.Run), task.Policy{})
+		g.Add(task.Func("kept states", a.keepAgain), task.Policy{})
 	}
 	g.Add(a.alarms, task.Policy{})
 	err := a.within(ctx, g, a.runDoors)
@@ -294,9 +303,26 @@ func (a *App) storeOpened(ctx context.Context, rep store.Report) {
 		return
 	}
 	a.kept = a.keptFromLog(ctx)
-	for id, k := range a.kept {
+	a.keepAll(ctx, a.kept)
+}
+
+func (a *App) keepAll(ctx context.Context, kept map[site.DoorID]site.DoorKept) {
+	for id, k := range kept {
 		if err := a.store.KeepDoor(ctx, id, k); err != nil {
 			a.log.Error("kept door state could not be written", "door", id, "err", err)
+		}
+	}
+}
+
+// keepAgain writes what the doors keep once more after the file that had it was
+// replaced under a running agent, until ctx ends.
+func (a *App) keepAgain(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.rekeep:
+			a.keepAll(ctx, a.keptFromLog(ctx))
 		}
 	}
 }
@@ -309,6 +335,12 @@ func (a *App) storeFault(rep store.Report) {
 	}
 	if rep.DevicesDamage != nil {
 		a.health.Set("store.devices", damageText("device file", rep.DevicesDamage, rep))
+	}
+	if rep.DevicesLost {
+		select {
+		case a.rekeep <- struct{}{}:
+		default:
+		}
 	}
 	if rep.Uncopied != nil {
 		a.health.Set("store.copy", "no verified copy could be made: "+rep.Uncopied.Error())

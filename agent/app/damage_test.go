@@ -43,8 +43,6 @@ func newDamageSite(t *testing.T) *damageSite {
 	r.fillLog()
 	r.changeModel(d.model)
 	d.nonce = r.hive("shed", hiveKey).fetchNonce()
-	// The use of a counted card is durable within the group commit: wait for it.
-	wait(t, "the use of the one-time card", func() bool { return r.why(usedUp) == site.ReasonUsedUp })
 	d.events = r.events("")
 	copyState(t, s.dir, d.killed)
 	r.stop()
@@ -96,8 +94,7 @@ var (
 	truncated = damage{"truncated", func(rnd *rand.Rand, data []byte) []byte { return data[:rnd.IntN(len(data))] }}
 	emptied   = damage{"emptied", func(*rand.Rand, []byte) []byte { return []byte{} }}
 	zeroed    = damage{"zeroed page", func(rnd *rand.Rand, data []byte) []byte {
-		pages := len(data) / 4096
-		at := rnd.IntN(min(max(pages, 1), 16)) * 4096
+		at := rnd.IntN(min(len(data)/4096+1, 16)) * 4096
 		clear(data[at:min(at+4096, len(data))])
 		return data
 	}}
@@ -148,9 +145,7 @@ func (d *damageSite) rounds(t *testing.T, file string, check func(t *testing.T, 
 // event, and the damaged bytes kept.
 func (r *running) told(fault string, damaged []byte) {
 	r.t.Helper()
-	if !r.hasFault(fault) {
-		r.t.Errorf("no fault %s stands: %+v", fault, r.status().Faults)
-	}
+	wait(r.t, "the fault "+fault, func() bool { return r.hasFault(fault) })
 	r.waitEvent("the fault's event", site.KindFault, func(ev site.Event) bool { return strings.HasPrefix(ev.Item, fault) && !ev.Cleared })
 	if !r.quarantined(damaged) {
 		r.t.Error("the damaged file is not kept as it was found")

@@ -171,11 +171,23 @@ func (r *running) changeModel(m model) {
 			"facility": modelFacility, "card": 60_000 + i, "rights": "front"}, nil))
 		m[60_000+i] = site.ReasonGranted
 	}
+	written := r.modified("policy.db")
 	r.card(h10301(modelFacility, usedUp))
 	r.waitLevel("GPIO24", hal.High)
+	wait(r.t, "the use of the one-time card on disk", func() bool { return r.modified("policy.db") != written })
 	r.must(r.ask(http.MethodPost, "/v1/doors/front/lock", nil, nil))
 	m[usedUp] = site.ReasonUsedUp
 	r.must(r.ask(http.MethodPost, "/v1/lockdown", map[string]any{"target": map[string]any{"door": "shed"}}, nil))
+}
+
+// modified returns when a file of the state folder was written last.
+func (s *testSite) modified(name string) time.Time {
+	s.t.Helper()
+	fi, err := os.Stat(filepath.Join(s.dir, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return fi.ModTime()
 }
 
 // credentialIDs returns the credentials of the import by card number: each has a
