@@ -207,7 +207,7 @@ func (d *demo) companion(name string) (string, error) {
 	}
 	path := filepath.Join(filepath.Dir(self), name)
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s is not beside gatehouse (make run builds it)", name)
+		return "", fmt.Errorf("%s is not beside gatehouse", name)
 	}
 	return path, nil
 }
@@ -263,6 +263,9 @@ func (d *demo) explain(st control.Status, sim string, missing error) {
 		sim = "sitesim"
 	}
 	sim = shown(sim) + " --state " + shown(d.dir)
+	if _, err := d.companion("iphost"); err != nil {
+		fmt.Fprintf(d.e.out, "\n%v: the site runs without a cloud.\n", err)
+	}
 	listen, err := json.Marshal(st.Listen)
 	if err != nil {
 		listen = nil
