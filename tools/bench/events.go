@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -29,18 +28,11 @@ func sampleEvent(i int) site.Event {
 // eventRows compares the event log with bbolt. Both take the same events, both
 // flush before they acknowledge, both write all that waits in one go.
 func eventRows(b *bench) (rows []row, err error) {
-	log, _, err := spool.Open(spool.Config{Dir: filepath.Join(b.dir, "spool"), Budget: 1 << 30}, spool.Options{})
+	log, stop, err := b.doorLog("spool")
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(b.ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = log.Run(ctx) })
-	defer func() {
-		cancel()
-		wg.Wait()
-		err = errors.Join(err, log.Close())
-	}()
+	defer func() { err = errors.Join(err, stop()) }()
 	db, err := bbolt.Open(filepath.Join(b.dir, "events.db"), 0o600, &bbolt.Options{NoStatistics: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 30})
 	if err != nil {
 		return nil, err

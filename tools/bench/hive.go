@@ -21,6 +21,7 @@ import (
 	"gatehouse/agent/hive/link"
 	"gatehouse/agent/site"
 	"gatehouse/store"
+	"gatehouse/store/spool"
 )
 
 const (
@@ -78,13 +79,13 @@ func deviceConfigs() []link.DeviceConfig {
 
 // startHive starts doors, server and listener. /constant answers one reply
 // whatever it is asked, after reading the request as the other does.
-func startHive(ctx context.Context, h *house) (*hiveSite, error) {
+func startHive(ctx context.Context, h *house, log *spool.Log) (*hiveSite, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	doors := hiveDoors{}
 	for _, id := range doorIDs {
 		d, err := door.New(door.Config{ID: id, Unlock: time.Second}, door.Deps{
-			Decider: newDecider(h.store, id), Log: sink{h.log}, Keeper: noKeeper{}, Clock: clock})
+			Decider: newDecider(h.store, id), Log: sink{log}, Keeper: noKeeper{}, Clock: clock})
 		if err != nil {
 			cancel()
 			return nil, err
@@ -95,7 +96,7 @@ func startHive(ctx context.Context, h *house) (*hiveSite, error) {
 	}
 	s := &hiveSite{devices: deviceConfigs()}
 	srv, err := link.New(link.Config{Devices: s.devices}, link.Deps{Access: doors, Nonces: hiveNonces{h.store},
-		Vend: noVend{}, Events: sink{h.log}, Clock: clock})
+		Vend: noVend{}, Events: sink{log}, Clock: clock})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -337,7 +338,12 @@ func hiveRows(b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := startHive(b.ctx, h)
+	log, stopLog, err := b.doorLog("hive")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stopLog()) }()
+	s, err := startHive(b.ctx, h, log)
 	if err != nil {
 		return nil, err
 	}
@@ -357,7 +363,7 @@ func hiveRows(b *bench) (rows []row, err error) {
 			*f.to = append(*f.to, rate)
 		}
 	}
-	lost := h.log.Status().Lost
+	lost := log.Status().Lost
 	detail := map[string]any{"connections": connections, "constant_rps": constants, "v1_rps": ones, "events_lost": lost}
 	out := row{Name: "hive_v1_rps", Value: median(ones), Yardstick: median(constants), Bar: 0.5, AtLeast: true, Unit: "requests/s", Detail: detail}
 	if lost > 0 {

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"gatehouse/agent/card"
@@ -47,40 +46,27 @@ func cardBits(i int) card.Bits {
 	return bits
 }
 
-// csvSite writes the import of n credentials from card first on, each with a
+// writeCSV writes an import of n credentials from card first on, each with a
 // holder of its own.
-type csvSite struct {
-	first, n int
-	at       int
-	buf      []byte
-}
-
-// Read gives the next bytes of the file.
-func (c *csvSite) Read(p []byte) (int, error) {
-	for len(c.buf) < len(p) && c.at <= c.n {
-		if c.at == 0 {
-			c.buf = append(c.buf, "holder,format,facility,card,level\n"...)
-			c.at++
-			continue
-		}
-		i := c.first + c.at - 1
+func writeCSV(path string, first, n int) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	_, err = w.WriteString("holder,format,facility,card,level\n")
+	for i := first; i < first+n && err == nil; i++ {
 		num := cardNumber(i)
-		c.buf = fmt.Appendf(c.buf, "Person %07d,H10301,%d,%d,%s\n", i, num.Facility, num.Card, levelID)
-		c.at++
+		_, err = fmt.Fprintf(w, "Person %07d,H10301,%d,%d,%s\n", i, num.Facility, num.Card, levelID)
 	}
-	if len(c.buf) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, c.buf)
-	c.buf = append(c.buf[:0], c.buf[n:]...)
-	return n, nil
+	return errors.Join(err, w.Flush(), f.Close())
 }
 
-// house is an open site: event log and store, with their tasks running.
+// house is an open site: event log and store, with their tasks running. The log
+// holds what the store writes there.
 type house struct {
 	dir   string
 	n     int
-	log   *spool.Log
 	store *store.Store
 	stop  func() error
 }
@@ -90,36 +76,47 @@ func openHouse(dir string) (*house, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	log, _, err := spool.Open(spool.Config{Dir: filepath.Join(dir, "events"), Budget: 1 << 30}, spool.Options{})
+	log, stopLog, err := startLog(filepath.Join(dir, "events"))
 	if err != nil {
 		return nil, err
 	}
 	log.Register(spool.PolicyCopy)
-	h := &house{dir: dir, log: log}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	errs := make(chan error, 2)
-	wg.Go(func() { errs <- log.Run(ctx) })
+	h := &house{dir: dir}
 	h.store, _, err = store.Open(store.Config{Dir: dir}, storeLog{log}, store.Options{
 		OnCopied: func(seq site.EventSeq) { _ = log.Cursor(spool.PolicyCopy).Advance(seq) },
 	})
 	if err != nil {
-		cancel()
-		wg.Wait()
-		return nil, errors.Join(err, log.Close())
+		return nil, errors.Join(err, stopLog())
 	}
-	sctx, stopStore := context.WithCancel(ctx)
-	stored := make(chan struct{})
-	wg.Go(func() { defer close(stored); errs <- h.store.Run(sctx) })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.store.Run(ctx) }()
 	h.stop = func() error {
-		stopStore()
-		<-stored
-		err := h.store.Close()
 		cancel()
-		wg.Wait()
-		return errors.Join(err, <-errs, <-errs, log.Close())
+		return errors.Join(<-done, h.store.Close(), stopLog())
 	}
 	return h, nil
+}
+
+// startLog opens the event log in dir and runs it until stop.
+func startLog(dir string) (log *spool.Log, stop func() error, err error) {
+	log, _, err = spool.Open(spool.Config{Dir: dir, Budget: 1 << 30}, spool.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- log.Run(ctx) }()
+	return log, func() error {
+		cancel()
+		return errors.Join(<-done, log.Close())
+	}, nil
+}
+
+// doorLog is the event log of the doors that are measured. It is not that of
+// the site: a start reads the end of it, and must find the same in each site.
+func (b *bench) doorLog(name string) (*spool.Log, func() error, error) {
+	return startLog(filepath.Join(b.dir, name+"-events"))
 }
 
 // site returns the open site with n credentials, making it first where it is
@@ -186,8 +183,18 @@ const smallImport = 2000
 // importCards imports n credentials from card first on, and returns how long
 // that took.
 func (h *house) importCards(ctx context.Context, first, n int) (time.Duration, error) {
+	path := filepath.Join(h.dir, "bench.csv")
+	if err := writeCSV(path, first, n); err != nil {
+		return 0, err
+	}
+	defer os.Remove(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
 	began := time.Now()
-	rows, err := store.NewCSV(&csvSite{first: first, n: n})
+	rows, err := store.NewCSV(f)
 	if err != nil {
 		return 0, err
 	}

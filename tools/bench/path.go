@@ -16,6 +16,7 @@ import (
 	"gatehouse/agent/site"
 	"gatehouse/hal"
 	"gatehouse/hal/haltest"
+	"gatehouse/store/spool"
 )
 
 // The lines of the fake board.
@@ -39,7 +40,8 @@ type liveDoor struct {
 	stop  func() error
 }
 
-func startDoor(ctx context.Context, h *house) (*liveDoor, error) {
+// startDoor starts a door that decides from h and writes to log.
+func startDoor(ctx context.Context, h *house, log *spool.Log) (*liveDoor, error) {
 	board := new(haltest.Board)
 	cfg := door.Config{ID: doorIDs[0], Strike: strikeLine, Active: hal.High, Unlock: time.Minute}
 	claim, _ := cfg.Output()
@@ -47,7 +49,7 @@ func startDoor(ctx context.Context, h *house) (*liveDoor, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := door.New(cfg, door.Deps{Strike: strike, Decider: newDecider(h.store, cfg.ID), Log: sink{h.log}, Keeper: noKeeper{}, Clock: clock})
+	d, err := door.New(cfg, door.Deps{Strike: strike, Decider: newDecider(h.store, cfg.ID), Log: sink{log}, Keeper: noKeeper{}, Clock: clock})
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,12 @@ func doorRows(b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := startDoor(b.ctx, h)
+	log, stopLog, err := b.doorLog("door")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stopLog()) }()
+	l, err := startDoor(b.ctx, h, log)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +140,7 @@ func doorRows(b *bench) (rows []row, err error) {
 	path, alone := got[0].less(cost), got[1].less(cost)
 	return []row{{Name: "door_path_p99", Value: micros(path.p99()), Yardstick: micros(alone.p99()), Bar: 10, Unit: "µs",
 		Detail: map[string]any{"samples": len(path), "path_p50_us": micros(path.p50()), "decision_p50_us": micros(alone.p50()),
-			"path_longest_us": micros(path.longest()), "events_lost": h.log.Status().Lost}}}, nil
+			"path_longest_us": micros(path.longest()), "events_lost": log.Status().Lost}}}, nil
 }
 
 // atDoor brings a reader's cards to a door.
@@ -160,13 +167,18 @@ func wiegandRows(b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := startDoor(b.ctx, h)
+	log, stopLog, err := b.doorLog("wiegand")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stopLog()) }()
+	l, err := startDoor(b.ctx, h, log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
 	r, err := reader.New(reader.Config{ID: "in", Door: doorIDs[0], Wiegand: &reader.WiegandConfig{D0: lineD0, D1: lineD1}},
-		l.board, atDoor{l.Door}, sink{h.log}, nil)
+		l.board, atDoor{l.Door}, sink{log}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -177,17 +189,27 @@ func wiegandRows(b *bench) (rows []row, err error) {
 	defer func() { cancel(); wg.Wait(); err = errors.Join(err, <-ended) }()
 	<-r.Ready()
 	dice := rand.New(rand.NewPCG(4, uint64(b.n)))
-	var added samples
+	var added, timers samples
 	for range pick(b, 2000, 200) {
 		late, err := l.frame(b.ctx, cardBits(dice.IntN(b.n)))
 		if err != nil {
 			return nil, err
 		}
 		added = append(added, max(late, 1))
+		timers = append(timers, timerLateness())
 	}
 	return []row{{Name: "wiegand_last_edge_p99", Value: micros(added.p99()), Bar: 1000, Unit: "µs",
 		Detail: map[string]any{"samples": len(added), "p50_us": micros(added.p50()), "longest_us": micros(added.longest()),
-			"frame_silence_us": micros(reader.MinSilence), "bits": 26}}}, nil
+			"frame_silence_us": micros(reader.MinSilence), "bits": 26,
+			"bare_timer_late_p50_us": micros(timers.p50()), "bare_timer_late_p99_us": micros(timers.p99())}}}, nil
+}
+
+// timerLateness is by how much this machine wakes a goroutine too late that
+// waits as long as a frame's silence: what no reader can be better than.
+func timerLateness() time.Duration {
+	due := time.Now().Add(reader.MinSilence)
+	time.Sleep(reader.MinSilence)
+	return time.Since(due)
 }
 
 // frame sends one card and returns by how much the strike was later than the
