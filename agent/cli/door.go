@@ -213,13 +213,9 @@ func (e *env) siteWide(ctx context.Context, t *targetFlags, args []string, path 
 	if err != nil {
 		return err
 	}
-	c, err := e.client()
-	if err != nil {
-		return err
-	}
 	in["target"] = target
 	var reached control.Reached
-	if err := c.Do(ctx, http.MethodPost, path, in, &reached); err != nil {
+	if err := e.client().Do(ctx, http.MethodPost, path, in, &reached); err != nil {
 		return err
 	}
 	if e.json {

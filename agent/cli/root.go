@@ -149,24 +149,21 @@ func (e *env) settings() (*config.Config, error) {
 	return nil, fmt.Errorf("%s: %d faults in the settings", e.config, n)
 }
 
-// client finds the running agent's socket by the settings.
-func (e *env) client() (*control.Client, error) {
-	cfg, err := e.settings()
-	if err != nil {
-		return nil, err
-	}
-	return control.Dial(filepath.Join(cfg.StateDir, "control.sock")), nil
+// client speaks to the running agent whose socket the settings tell. They are
+// read with the first call, so that wrong use is said before.
+func (e *env) client() *control.Client {
+	return control.DialLater(func() (string, error) {
+		cfg, err := e.settings()
+		if err != nil {
+			return "", err
+		}
+		return filepath.Join(cfg.StateDir, "control.sock"), nil
+	})
 }
 
 // withClient makes a RunE of a function that speaks to the agent.
 func (e *env) withClient(run func(ctx context.Context, c *control.Client, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		c, err := e.client()
-		if err != nil {
-			return err
-		}
-		return run(cmd.Context(), c, args)
-	}
+	return func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), e.client(), args) }
 }
 
 // printJSON writes v as one line of JSON.

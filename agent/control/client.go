@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 )
 
 // ErrNoAgent is returned when no agent answers on the socket.
@@ -19,17 +20,26 @@ var ErrNoAgent = errors.New("no agent answers")
 // Client speaks to a running agent. Its methods may be called from any
 // goroutine. A path has its parts escaped (url.PathEscape).
 type Client struct {
-	socket string
-	http   *http.Client
+	find func() (string, error) // the socket's path, or why there is none
+	http *http.Client
 }
 
 // Dial makes a client for the socket at path. Nothing is opened until a call.
-func Dial(path string) *Client {
+func Dial(path string) *Client { return DialLater(func() (string, error) { return path, nil }) }
+
+// DialLater is Dial for a path that the first call asks for, once. Where there
+// is none, each call returns find's error.
+func DialLater(find func() (string, error)) *Client {
+	find = sync.OnceValues(find)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		path, err := find()
+		if err != nil {
+			return nil, err
+		}
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	}
-	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{find: find, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
 // Get asks for a resource and reads the answer into v.
@@ -105,6 +115,10 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 
 // open sends the request and turns a refusal into its error.
 func (c *Client) open(ctx context.Context, method, path string, query url.Values, in io.Reader) (*http.Response, error) {
+	socket, err := c.find()
+	if err != nil {
+		return nil, err
+	}
 	u := "http://gatehouse" + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
@@ -122,7 +136,7 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 			err = cause.Err
 		}
 		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-			return nil, fmt.Errorf("%w on %s: %w", ErrNoAgent, c.socket, op.Err)
+			return nil, fmt.Errorf("%w on %s: %w", ErrNoAgent, socket, op.Err)
 		}
 		return nil, fmt.Errorf("agent: %w", err)
 	}
