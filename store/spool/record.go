@@ -245,9 +245,6 @@ func clean(ev site.Event) site.Event {
 	return ev
 }
 
-// encodeEvent makes the payload of an event that has its place.
-func encodeEvent(ev site.Event) ([]byte, error) { return json.Marshal(clean(ev)) }
-
 // decodeEvent reads a payload.
 func decodeEvent(b []byte) (site.Event, error) {
 	var ev site.Event

@@ -95,14 +95,11 @@ func rebuild(name segmentName, end uint64, parts []part, judge func(seq uint64, 
 func (l *Log) lostEvent(log uint32, text string) func(seq, count uint64) []byte {
 	now, trusted := l.opt.Clock()
 	return func(seq, count uint64) []byte {
-		b, err := encodeEvent(site.Event{
+		ev := clean(site.Event{
 			Log: logID(log), Seq: site.EventSeq(seq), Time: now, Trusted: trusted,
 			Kind: site.KindEventsLost, Count: count, Text: text,
 		})
-		if err != nil {
-			return []byte("{}") // clean leaves nothing that fails
-		}
-		return b
+		return appendEvent(nil, &ev)
 	}
 }
 

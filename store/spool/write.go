@@ -173,22 +173,17 @@ func (l *Log) group() []*item {
 // segment. It returns the first number.
 func (l *Log) writeGroup(group []*item) (uint64, error) {
 	first := l.last + 1
-	var buf []byte
+	id := logID(l.id)
+	var buf, payload []byte
 	metas := make([]meta, len(group))
 	for i, it := range group {
 		ev := it.ev
-		ev.Log, ev.Seq = logID(l.id), site.EventSeq(first+uint64(i))
+		ev.Log, ev.Seq = id, site.EventSeq(first+uint64(i))
 		if it.lost > 0 {
 			ev.Count, ev.Text = it.lost, "the queue for the disk was full"
 		}
 		ev = clean(ev)
-		payload, err := encodeEvent(ev)
-		if err != nil { // clean leaves nothing that fails; were it so, the queue must not stand still
-			ev = site.Event{Log: ev.Log, Seq: ev.Seq, Kind: site.KindEventsLost, Count: 1, Text: "an event could not be encoded"}
-			if payload, err = encodeEvent(ev); err != nil {
-				return 0, err
-			}
-		}
+		payload = appendEvent(payload[:0], &ev)
 		buf = record{seq: uint64(ev.Seq), span: 1, payload: payload}.append(buf, l.id)
 		metas[i] = meta{Time: ev.Time, Trusted: ev.Trusted, Change: ev.Change}
 	}
@@ -376,11 +371,7 @@ func (l *Log) beginLog() error {
 		Log: logID(b.id), Seq: site.EventSeq(seq), Time: now, Trusted: trusted,
 		Kind: site.KindEventsLost, Count: seq - l.last - 1, Text: "a new log begins: " + b.reason,
 	})
-	payload, err := encodeEvent(ev)
-	if err != nil {
-		return err
-	}
-	buf := record{seq: seq, span: seq - l.last, payload: payload}.append(nil, b.id)
+	buf := record{seq: seq, span: seq - l.last, payload: appendEvent(nil, &ev)}.append(nil, b.id)
 	l.mu.Lock()
 	l.id = b.id
 	l.mu.Unlock()
