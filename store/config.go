@@ -71,8 +71,8 @@ type Report struct {
 	DevicesLost bool
 	// NoncesReplaced: all Hive nonces are new (also after a policy recovery).
 	NoncesReplaced bool
-	// Uncopied: a bulk change is in the file and of it no verified copy could
-	// be made yet.
+	// Uncopied says why a verified copy that was due could not be made; given to
+	// OnFault only.
 	Uncopied error
 }
 

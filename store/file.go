@@ -24,6 +24,7 @@ type boltFile struct {
 	mapSize int
 	hurt    func(error) // told of damage, must not block
 	db      atomic.Pointer[bbolt.DB]
+	writing sync.Mutex // one write transaction at a time
 	group   group
 }
 
@@ -111,9 +112,12 @@ func (f *boltFile) view(fn func(*bbolt.Tx) error) error {
 		if db == nil {
 			return ErrFault
 		}
-		err := viewDB(db, fn)
+		locked, err := viewLocked(db, fn)
 		if err == nil {
 			return nil
+		}
+		if locked {
+			f.giveUp(db)
 		}
 		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) && f.db.Load() != db {
 			continue // replaced in between
@@ -123,24 +127,60 @@ func (f *boltFile) view(fn func(*bbolt.Tx) error) error {
 	return ErrFault
 }
 
-func viewDB(db *bbolt.DB, fn func(*bbolt.Tx) error) (err error) {
+// viewDB runs fn in a read transaction of db with panics as errors.
+func viewDB(db *bbolt.DB, fn func(*bbolt.Tx) error) error {
+	_, err := viewLocked(db, fn)
+	return err
+}
+
+// viewLocked is viewDB; locked says that a panic came while bbolt held its own
+// locks, which it holds for ever then.
+func viewLocked(db *bbolt.DB, fn func(*bbolt.Tx) error) (locked bool, err error) {
 	old := debug.SetPanicOnFault(true)
+	locked = true
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if r := recover(); r != nil {
 			err = &damageError{fmt.Errorf("panic while reading: %v", r)}
+			return
 		}
+		locked = false
 	}()
-	return db.View(fn)
+	err = db.View(func(tx *bbolt.Tx) error {
+		locked = false
+		return fn(tx)
+	})
+	return locked, err
 }
 
-// update runs fn in a write transaction and flushes it.
+// update runs fn in a write transaction and flushes it. A panic in one may
+// leave bbolt locked, so nobody is let in after it, and writers wait for each
+// other here, not inside of bbolt.
 func (f *boltFile) update(fn func(*bbolt.Tx) error) error {
+	f.writing.Lock()
+	defer f.writing.Unlock()
 	db := f.db.Load()
 	if db == nil {
 		return ErrFault
 	}
-	return f.judge(guard(func() error { return db.Update(fn) }))
+	panicked := true
+	err := guard(func() error {
+		err := db.Update(fn)
+		panicked = false
+		return err
+	})
+	if panicked {
+		f.giveUp(db)
+	}
+	return f.judge(err)
+}
+
+// giveUp takes a file away from all that come after. It is closed if that is
+// still possible; else its map stays until the process ends.
+func (f *boltFile) giveUp(db *bbolt.DB) {
+	if f.db.CompareAndSwap(db, nil) {
+		go func() { _ = guard(db.Close) }()
+	}
 }
 
 func (f *boltFile) judge(err error) error {

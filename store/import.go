@@ -174,20 +174,7 @@ func (s *Store) runImport(ctx context.Context, by string, source site.Source, ro
 
 // read parses all rows into the stage.
 func (im *importer) read(rows Rows) error {
-	pol := im.s.Snapshot()
-	p := &rowParser{s: im.s, src: im.src, formats: im.opt.Formats, doors: im.opt.Doors,
-		schedules: make(map[site.ScheduleID]bool), levels: make(map[site.LevelID]bool),
-		rights: make(map[string][]site.Right), levelSets: make(map[string][]site.LevelID)}
-	for _, v := range pol.Schedules {
-		if v.Source == im.source {
-			p.schedules[v.ID] = true
-		}
-	}
-	for _, v := range pol.Levels {
-		if v.Source == im.source {
-			p.levels[v.ID] = true
-		}
-	}
+	p := im.parser()
 	var row Row
 	var out parsed
 	var scratch []byte
@@ -233,6 +220,24 @@ func (im *importer) read(rows Rows) error {
 		im.faults.add(re)
 	}
 	return im.verdict()
+}
+
+func (im *importer) parser() *rowParser {
+	p := &rowParser{s: im.s, src: im.src, formats: im.opt.Formats, doors: im.opt.Doors,
+		schedules: make(map[site.ScheduleID]bool), levels: make(map[site.LevelID]bool),
+		rights: make(map[string][]site.Right), levelSets: make(map[string][]site.LevelID)}
+	pol := im.s.Snapshot()
+	for _, v := range pol.Schedules {
+		if v.Source == im.source {
+			p.schedules[v.ID] = true
+		}
+	}
+	for _, v := range pol.Levels {
+		if v.Source == im.source {
+			p.levels[v.ID] = true
+		}
+	}
+	return p
 }
 
 func (im *importer) verdict() error {

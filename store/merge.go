@@ -26,6 +26,7 @@ const importAlloc = 32 << 20
 func (im *importer) large() error {
 	s := im.s
 	// What an earlier one left is in the way of numbers and names.
+	s.abandon()
 	if err := s.dropHidden(im.ctx); err != nil {
 		return err
 	}

@@ -62,6 +62,9 @@ func (s *Store) report(op string, err error) {
 
 // catchUp writes waiting events to the log and tries a failed recovery again.
 func (s *Store) catchUp(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
 	if s.policy.db.Load() == nil {
 		s.recoverLive(ctx, ErrFault)
 	}
@@ -182,8 +185,10 @@ func (s *Store) copyLoop(ctx context.Context) {
 		_, err := s.policy.inspectLive(ctx) // damage goes to Run by itself
 		s.report("check", err)
 	}
-	if have, err := exists(s.path(copyName)); err == nil && !have {
-		s.report("first copy", s.copyUpTo(ctx, 0))
+	// A cut after a bulk change leaves a copy that lacks it.
+	s.copied.Store(s.copyChange())
+	if have, err := exists(s.path(copyName)); err == nil && !have || s.copied.Load() < s.Snapshot().Version {
+		s.copyDue(ctx, 0)
 	}
 	var due <-chan time.Time
 	if s.cfg.CopyEvery > 0 {
@@ -199,9 +204,18 @@ func (s *Store) copyLoop(ctx context.Context) {
 		case <-s.wantTrash:
 		case <-due:
 			if n := s.Snapshot().Version; n > s.copied.Load() {
-				s.report("copy", s.copyUpTo(ctx, n))
+				s.copyDue(ctx, n)
 			}
 		}
+	}
+}
+
+// copyDue makes a copy in the background and tells where that fails.
+func (s *Store) copyDue(ctx context.Context, n uint64) {
+	err := s.copyUpTo(ctx, n)
+	s.report("copy", err)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrFault) && s.opt.OnFault != nil {
+		s.opt.OnFault(Report{Uncopied: err})
 	}
 }
 
