@@ -31,7 +31,7 @@ const (
 	defaultQueue = 4096
 	maxSegment   = 4 << 20
 	minSegment   = 128 << 10
-	maxGroup     = 256 << 10
+	maxGroup     = 512 << 10 // by the estimate of its events, which is about twice what they take
 )
 
 // PolicyCopy is the name of the consumer that is the store's verified copy.

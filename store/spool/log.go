@@ -33,6 +33,7 @@ type Log struct {
 	active File        // owned by the holder of write; nil: the next write makes a segment
 	newest segmentName // owned by the holder of write; the latest name of the highest base
 	begin  *begin      // owned by the holder of write; a new log that must be begun first
+	buf    []byte      // owned by the holder of write; room for the records of a group
 
 	mu sync.Mutex
 	// guards following; never held over I/O

@@ -174,7 +174,8 @@ func (l *Log) group() []*item {
 func (l *Log) writeGroup(group []*item) (uint64, error) {
 	first := l.last + 1
 	id := logID(l.id)
-	var buf, payload []byte
+	buf := l.buf[:0]
+	var payload []byte
 	metas := make([]meta, len(group))
 	for i, it := range group {
 		ev := it.ev
@@ -186,6 +187,9 @@ func (l *Log) writeGroup(group []*item) (uint64, error) {
 		payload = appendEvent(payload[:0], &ev)
 		buf = record{seq: uint64(ev.Seq), span: 1, payload: payload}.append(buf, l.id)
 		metas[i] = meta{Time: ev.Time, Trusted: ev.Trusted, Change: ev.Change}
+	}
+	if cap(buf) <= 2*maxGroup { // a large change of policy is rare
+		l.buf = buf
 	}
 	return first, l.commit(buf, first+uint64(len(group))-1, metas)
 }
