@@ -156,7 +156,7 @@ func (s *Store) runImport(ctx context.Context, by string, source site.Source, ro
 		err = im.large()
 		defer debug.FreeOSMemory() // the index and the names were much
 	default:
-		err = im.small()
+		big, err = im.small()
 	}
 	if err != nil || im.res.Change == 0 {
 		return im.res, err
@@ -392,16 +392,17 @@ func (im *importer) try(tx *bbolt.Tx, b *bbolt.Bucket, e *stageEntry, row *stage
 	return nil
 }
 
-// small makes the import as one change.
-func (im *importer) small() error {
+// small makes the import as one change. bulk says that the change is too large
+// for an event, so that only a copy keeps it.
+func (im *importer) small() (bulk bool, err error) {
 	s := im.s
 	if err := s.holdWriter(im.ctx); err != nil {
-		return err
+		return false, err
 	}
 	defer func() { <-s.writer }()
 	var c *change
 	base := im.res
-	err := s.policy.update(func(tx *bbolt.Tx) error {
+	err = s.policy.update(func(tx *bbolt.Tx) error {
 		h, err := getHeader(tx)
 		if err != nil {
 			return err
@@ -417,22 +418,22 @@ func (im *importer) small() error {
 		if err := s.clearOutbox(tx); err != nil {
 			return err
 		}
-		if _, err := s.putOutbox(tx, &h, im.event(), c.content, im.res.Rows); err != nil {
+		if bulk, err = s.putOutbox(tx, &h, im.event(), c.content, im.res.Rows); err != nil {
 			return err
 		}
 		im.res.Change = h.Change
 		return putHeader(tx, &h)
 	})
 	if errors.Is(err, errNothing) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	s.uses.reset(c.resets)
 	err = s.reload()
 	s.names.forget()
-	return err
+	return bulk, err
 }
 
 func (im *importer) event() site.Event {

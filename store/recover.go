@@ -257,6 +257,10 @@ func (s *Store) recount(tx *bbolt.Tx, h *header, id site.CredentialID) error {
 // forward. Without a copy it begins with nothing and takes all that the log
 // has; if that does not reach back to the first change, Lookup refuses.
 func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) error {
+	// The copy is attached before it is rolled forward, and a card that was
+	// revoked since would pass: nothing is looked up until it is published.
+	fault := error(ErrFault)
+	s.status.Store(&fault)
 	_ = s.policy.close()
 	rep.PolicyDamage = cause
 	if err := s.quarantine(rep, policyName); err != nil {
