@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -56,6 +57,8 @@ type testSite struct {
 	board *haltest.Board
 	ports *haltest.Ports
 	clock *haltest.Clock
+	line  *haltest.Device // the far end of the serial line
+	log   *slog.Logger    // nil: discard
 }
 
 func newTestSite(t *testing.T) *testSite {
@@ -68,7 +71,7 @@ func newTestSite(t *testing.T) *testSite {
 	s := &testSite{t: t, dir: dir, board: &haltest.Board{}, ports: &haltest.Ports{}, clock: &haltest.Clock{}}
 	s.clock.Set(time.Now())
 	s.clock.SetSynchronised(true)
-	s.ports.Add("/dev/line1")
+	s.line = s.ports.Add("/dev/line1")
 	for name, text := range map[string]string{"site.yaml": testSettings, "shed.key": hiveKey, "kiosk.key": "text:sixteen letters!"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -104,6 +107,8 @@ func (s *testSite) start() *running {
 	case <-time.After(20 * time.Second):
 		s.t.Fatal("not ready")
 	}
+	// Doors decide before the readers listen.
+	wait(s.t, "the reader", func() bool { return s.board.Claimed("GPIO17") })
 	return r
 }
 
@@ -133,7 +138,16 @@ func (r *running) enrol(rows ...string) {
 // card presents a 26-bit card at the Wiegand reader.
 func (r *running) card(hexBits string) {
 	r.t.Helper()
-	r.board.Wiegand("GPIO17", "GPIO18", haltest.Bits(26, hexBits), 500*time.Microsecond)
+	r.frame(haltest.Bits(26, hexBits))
+}
+
+// frame presents bits at the Wiegand reader, stamped at an even pace however
+// busy this machine is.
+func (r *running) frame(bits string) {
+	const pace = 500 * time.Microsecond
+	length := time.Duration(len(bits)) * pace
+	time.Sleep(length + 30*time.Millisecond) // as long as it takes, and a silence since what was before
+	r.board.WiegandAt("GPIO17", "GPIO18", bits, pace, r.board.Now()-length)
 }
 
 // wait polls until ok: the agent's goroutines run in real time here.
@@ -216,7 +230,7 @@ func (s *testSite) build() *app.App {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	a, err := app.New(cfg, app.Hardware{Board: s.board, Ports: s.ports, Clock: s.clock}, app.Options{Version: "test", Issues: issues})
+	a, err := app.New(cfg, app.Hardware{Board: s.board, Ports: s.ports, Clock: s.clock}, app.Options{Version: "test", Issues: issues, Log: s.log})
 	if err != nil {
 		s.t.Fatal(err)
 	}
