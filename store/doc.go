@@ -40,7 +40,7 @@
 // bbolt checksums its meta pages only, so every value carries a CRC-32C over its
 // bucket, key and payload. All reads run with faults of the memory map and
 // panics turned into errors that match ErrFault. A file of up to 32 MiB is
-// checked whole before Open returns, a larger one by Run right after start. The
+// checked whole before Open returns, a larger one by Run soon after start. The
 // check reads the file by itself, without bbolt (pages.go).
 //
 // A damaged policy file is set aside; the store goes on from the verified copy,

@@ -15,7 +15,23 @@ const (
 	flushEvery = 500 * time.Millisecond // uses
 	retryEvery = 10 * time.Second       // events that the log did not take, a recovery that did not succeed
 	trashBatch = 1000                   // records deleted in one transaction
+
+	// checkAfter leaves the processors and the disk to the rest of a start:
+	// the check of a large file comes when the doors are ready.
+	checkAfter = 2 * time.Second
 )
+
+// pause waits and reports whether ctx let it.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
 
 // String names the store to its supervisor.
 func (s *Store) String() string { return "store" }
@@ -182,6 +198,9 @@ func (s *Store) told(rep Report) {
 // deletes old generations.
 func (s *Store) copyLoop(ctx context.Context) {
 	if s.checkAll {
+		if !pause(ctx, checkAfter) {
+			return
+		}
 		_, err := s.policy.inspectLive(ctx) // damage goes to Run by itself
 		s.report("check", err)
 	}
