@@ -166,7 +166,7 @@ func agentRows(b *bench) ([]row, error) {
 		return nil, err
 	}
 	var small, large []float64
-	for range pick(b, 15, 3) {
+	for range pick(b, 31, 3) {
 		for _, s := range []struct {
 			n  int
 			to *[]float64

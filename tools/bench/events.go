@@ -49,7 +49,7 @@ func eventRows(b *bench) (rows []row, err error) {
 		}
 	}
 	var mine, theirs []float64
-	for range pick(b, 7, 3) {
+	for range pick(b, 21, 5) {
 		rate, err := spoolRate(b.ctx, log, events)
 		if err != nil {
 			return nil, err

@@ -235,7 +235,7 @@ var granted = []byte(`"access":true`)
 
 // flood keeps all connections busy for a time and returns answers a second.
 // ask does one exchange.
-func (s *hiveSite) flood(ctx context.Context, d time.Duration, ask func(c *client, i int) func() error) (float64, error) {
+func (s *hiveSite) flood(ctx context.Context, d time.Duration, ask asker) (float64, error) {
 	var count atomic.Int64
 	errs := make(chan error, connections)
 	asks := make([]func() error, connections)
@@ -270,14 +270,40 @@ func (s *hiveSite) flood(ctx context.Context, d time.Duration, ask func(c *clien
 	return float64(count.Load()) / time.Since(began).Seconds(), err
 }
 
+// asker returns what does one exchange on connection i.
+type asker func(c *client, i int) func() error
+
 // ready sends requests that were signed before.
-func ready(requests [][][]byte, want []byte) func(*client, int) func() error {
+func ready(requests [][][]byte, want []byte) asker {
 	return func(c *client, i int) func() error {
 		at := 0
 		return func() error {
 			at = (at + 1) % len(requests[i])
 			reply, err := c.post(requests[i][at])
-			if err == nil && want != nil && !bytes.Contains(reply, want) {
+			if err == nil && !bytes.Contains(reply, want) {
+				err = fmt.Errorf("%w: %.300s", errNotGranted, reply)
+			}
+			return err
+		}
+	}
+}
+
+// web is ready with the client of net/http, which costs as much as the server:
+// for comparison with figures that were taken with it.
+func (s *hiveSite) web(path string, requests [][][]byte, want []byte) asker {
+	return func(_ *client, i int) func() error {
+		web := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+		at := 0
+		return func() error {
+			at = (at + 1) % len(requests[i])
+			_, body, _ := bytes.Cut(requests[i][at], []byte("\r\n\r\n"))
+			resp, err := web.Post("http://"+s.addr+path, "application/json", bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			reply, err := io.ReadAll(resp.Body)
+			if err == nil && !bytes.Contains(reply, want) {
 				err = fmt.Errorf("%w: %.300s", errNotGranted, reply)
 			}
 			return err
@@ -286,7 +312,7 @@ func ready(requests [][][]byte, want []byte) func(*client, int) func() error {
 }
 
 // version2 signs each request with the nonce that the last reply brought.
-func (s *hiveSite) version2(n int) func(*client, int) func() error {
+func (s *hiveSite) version2(n int) asker {
 	return func(c *client, i int) func() error {
 		d := s.devices[connections+i]
 		dice := rand.New(rand.NewPCG(5, uint64(i)))
@@ -350,12 +376,13 @@ func hiveRows(b *bench) (rows []row, err error) {
 	defer func() { err = errors.Join(err, s.stop()) }()
 	access, same := s.signed(b.n)
 	turn := pick(b, 1500*time.Millisecond, 300*time.Millisecond)
-	var constants, ones, twos []float64
+	var constants, ones, twos, webConstants, webOnes []float64
 	for range pick(b, 7, 3) {
 		for _, f := range []struct {
 			to  *[]float64
-			ask func(*client, int) func() error
-		}{{&constants, ready(same, nil)}, {&ones, ready(access, granted)}, {&twos, s.version2(b.n)}} {
+			ask asker
+		}{{&constants, ready(same, nil)}, {&ones, ready(access, granted)}, {&twos, s.version2(b.n)},
+			{&webConstants, s.web(constantPath, same, nil)}, {&webOnes, s.web(link.Path, access, granted)}} {
 			rate, err := s.flood(b.ctx, turn, f.ask)
 			if err != nil {
 				return nil, err
@@ -364,7 +391,9 @@ func hiveRows(b *bench) (rows []row, err error) {
 		}
 	}
 	lost := log.Status().Lost
-	detail := map[string]any{"connections": connections, "constant_rps": constants, "v1_rps": ones, "events_lost": lost}
+	detail := map[string]any{"connections": connections, "constant_rps": constants, "v1_rps": ones, "events_lost": lost,
+		"net_http_client_constant_rps": median(webConstants), "net_http_client_v1_rps": median(webOnes),
+		"net_http_client_ratio": median(webOnes) / median(webConstants)}
 	out := row{Name: "hive_v1_rps", Value: median(ones), Yardstick: median(constants), Bar: 0.5, AtLeast: true, Unit: "requests/s", Detail: detail}
 	if lost > 0 {
 		out.Error = fmt.Sprintf("%d events were lost: what was answered was not kept", lost)

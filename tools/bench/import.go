@@ -21,7 +21,7 @@ import (
 func importRows(b *bench) ([]row, error) {
 	var imports, loads []float64
 	records, size := 0, 0
-	for round := range pick(b, 2, 1) {
+	for round := range pick(b, 3, 1) {
 		dir := b.siteDir(b.n)
 		if round > 0 { // the first is the one that the other rows use
 			dir = filepath.Join(b.dir, "import-again")
