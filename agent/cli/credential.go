@@ -69,7 +69,7 @@ func credentialAddCommand(e *env) *cobra.Command {
 				return err
 			}
 			return e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
-				if err := pin.put(e, &row.PIN, &row.DuressPIN); err != nil {
+				if err := pin.put(ctx, e, &row.PIN, &row.DuressPIN); err != nil {
 					return err
 				}
 				var v control.CredentialView
@@ -123,7 +123,7 @@ is refused, save with --format raw.`,
 				return err
 			}
 			return e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
-				if err := pin.put(e, &in.PIN, &in.DuressPIN); err != nil {
+				if err := pin.put(ctx, e, &in.PIN, &in.DuressPIN); err != nil {
 					return err
 				}
 				if err := wait.put(e, &in); err != nil {
@@ -243,7 +243,7 @@ its card: give the new one its own with --pin or --pin-stdin.
 				return usagef("name a card or a --reader, not both")
 			}
 			return e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
-				if err := pin.put(e, &in.PIN, &in.DuressPIN); err != nil {
+				if err := pin.put(ctx, e, &in.PIN, &in.DuressPIN); err != nil {
 					return err
 				}
 				if wait.reader != "" {
@@ -293,7 +293,7 @@ the command line, which the other users of the machine can see.
 			return e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
 				var row control.Row
 				pin := pinFlags{stdin: stdin, ask: !stdin && !clearPIN}
-				if err := pin.put(e, &row.PIN, &row.DuressPIN); err != nil {
+				if err := pin.put(ctx, e, &row.PIN, &row.DuressPIN); err != nil {
 					return err
 				}
 				// A new PIN takes the old duress PIN away: it might be the same.

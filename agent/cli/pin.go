@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,14 +28,14 @@ func (f *pinFlags) add(c *cobra.Command) {
 const maxPINLine = 64
 
 // put reads the PINs that are wanted.
-func (f *pinFlags) put(e *env, pin, duress *control.Text) error {
+func (f *pinFlags) put(ctx context.Context, e *env, pin, duress *control.Text) error {
 	switch {
 	case f.stdin && f.ask:
 		return usagef("--pin-stdin goes without --pin")
 	case f.stdin:
 		return readPINs(e.in, pin, duress)
 	case f.ask:
-		return e.askPINs(pin, duress)
+		return e.askPINs(ctx, pin, duress)
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func readPINs(r io.Reader, pin, duress *control.Text) error {
 }
 
 // askPINs asks on the terminal, without showing what is typed.
-func (e *env) askPINs(pin, duress *control.Text) error {
+func (e *env) askPINs(ctx context.Context, pin, duress *control.Text) error {
 	tty, ok := e.in.(*os.File)
 	if !ok || !isTerminal(tty) {
 		return usagef("standard input is no terminal: use --pin-stdin")
@@ -71,7 +72,7 @@ func (e *env) askPINs(pin, duress *control.Text) error {
 		text string
 		to   *control.Text
 	}{{"PIN: ", pin}, {"duress PIN (empty: none): ", duress}} {
-		first, err := e.ask(br, q.text)
+		first, err := e.ask(ctx, tty, br, q.text)
 		if err != nil {
 			return err
 		}
@@ -81,7 +82,7 @@ func (e *env) askPINs(pin, duress *control.Text) error {
 			}
 			return nil
 		}
-		again, err := e.ask(br, "again: ")
+		again, err := e.ask(ctx, tty, br, "again: ")
 		if err != nil {
 			return err
 		}
@@ -93,14 +94,37 @@ func (e *env) askPINs(pin, duress *control.Text) error {
 	return nil
 }
 
-func (e *env) ask(br *bufio.Reader, text string) (string, error) {
+func (e *env) ask(ctx context.Context, tty *os.File, br *bufio.Reader, text string) (string, error) {
 	fmt.Fprint(e.err, text)
+	defer fmt.Fprintln(e.err)
+	if br.Buffered() == 0 {
+		if err := awaitLine(ctx, tty); err != nil {
+			return "", err
+		}
+	}
 	line, err := br.ReadString('\n')
-	fmt.Fprintln(e.err)
 	if err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
 	return strings.TrimRight(line, "\r\n"), nil
+}
+
+// awaitLine waits until a line was typed or ctx ends: a read of a terminal would
+// go on after an interrupt, and leave it silent.
+func awaitLine(ctx context.Context, tty *os.File) error {
+	fds := []unix.PollFd{{Fd: int32(tty.Fd()), Events: unix.POLLIN}}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := unix.Poll(fds, 100) // ms
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("terminal: %w", err)
+		}
+		if n > 0 {
+			return nil
+		}
+	}
 }
 
 // isTerminal reports whether f is a terminal.
