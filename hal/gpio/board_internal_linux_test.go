@@ -348,6 +348,18 @@ func TestEdges(t *testing.T) {
 	// The kernel dropped 5 and 6.
 	send(event(700, down, 1, 7), event(750, up, 1, 8))
 	expect(hal.Edge{Line: "GPIO17", At: 700, Lost: true}, hal.Edge{Line: "GPIO17", Level: hal.High, At: 750})
+	// A line's thread was late: 10 came after 11 and 12, in this read and in the next.
+	send(event(900, up, 2, 11), event(800, down, 2, 10), event(1000, down, 1, 12))
+	expect(hal.Edge{Line: "GPIO18", At: 800, Lost: true}) // 9 never came
+	expect(hal.Edge{Line: "GPIO18", Level: hal.High, At: 900}, hal.Edge{Line: "GPIO17", At: 1000})
+	send(event(1200, down, 2, 14))
+	send(event(1100, up, 1, 13), event(1300, up, 2, 15))
+	expect(hal.Edge{Line: "GPIO17", Level: hal.High, At: 1100}, hal.Edge{Line: "GPIO18", At: 1200},
+		hal.Edge{Line: "GPIO18", Level: hal.High, At: 1300})
+	// A pulse so short that the kernel tells its end alone is no loss; two edges
+	// that are missing are.
+	send(event(1400, up, 2, 17), event(1500, up, 1, 20))
+	expect(hal.Edge{Line: "GPIO18", Level: hal.High, At: 1400}, hal.Edge{Line: "GPIO17", Level: hal.High, At: 1500, Lost: true})
 	m.levels = 0b10
 	for name, want := range map[hal.LineName]hal.Level{"GPIO17": hal.Low, "GPIO18": hal.High} {
 		if v, err := g.Read(name); v != want || err != nil {
@@ -365,6 +377,54 @@ func TestEdges(t *testing.T) {
 	}
 	if err := g.Close(); err != nil {
 		t.Errorf("second close: %v", err)
+	}
+}
+
+// Events go out by their numbers, each at most once.
+func TestSorter(t *testing.T) {
+	type step struct {
+		in   []uint32 // arrive
+		wait bool     // for what is missing
+		out  []uint32 // are taken then
+	}
+	tests := []struct {
+		name  string
+		last  uint32
+		steps []step
+	}{
+		{"in order", 0, []step{{[]uint32{1, 2, 3}, true, []uint32{1, 2, 3}}}},
+		{"turned round", 0, []step{{[]uint32{2, 1, 4, 5, 3}, true, []uint32{1, 2, 3, 4, 5}}}},
+		{"in two reads", 0, []step{{[]uint32{1, 3, 4}, true, []uint32{1}}, {[]uint32{2}, true, []uint32{2, 3, 4}}}},
+		{"never comes", 0, []step{{[]uint32{2, 4}, true, nil}, {nil, false, []uint32{2, 4}}, {[]uint32{5}, true, []uint32{5}}}},
+		{"comes too late", 0, []step{{[]uint32{2}, false, []uint32{2}}, {[]uint32{1, 3}, true, []uint32{3}}}},
+		{"twice", 0, []step{{[]uint32{1, 1, 3, 3}, false, []uint32{1, 3}}}},
+		{"numbers wrap around", 1<<32 - 2, []step{{[]uint32{0, 1<<32 - 1, 2}, true, []uint32{1<<32 - 1, 0}}, {[]uint32{1}, true, []uint32{1, 2}}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := sorter{last: tt.last}
+			for _, st := range tt.steps {
+				for _, seq := range st.in {
+					s.add(lineEvent(event(0, uapi.LineEventRisingEdge, 1, seq)))
+				}
+				var got []uint32
+				for e, ok := s.take(st.wait); ok; e, ok = s.take(st.wait) {
+					got = append(got, e.seq())
+				}
+				if d := cmp.Diff(st.out, got); d != "" {
+					t.Errorf("after %v (-want +got):\n%s", st.in, d)
+				}
+			}
+		})
+	}
+	var s sorter // whatever comes, little is held
+	for seq := range uint32(1000) {
+		s.add(lineEvent(event(0, uapi.LineEventRisingEdge, 1, seq+2)))
+		for _, ok := s.take(true); ok; _, ok = s.take(true) {
+		}
+		if len(s.held) > maxHeld {
+			t.Fatalf("%d events are held", len(s.held))
+		}
 	}
 }
 

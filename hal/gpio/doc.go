@@ -27,6 +27,13 @@
 // does not fit drops the oldest, which shows in the sequence numbers and is told
 // by hal.Edge.Lost. Behind it is a Go channel of the same size.
 //
+// The kernel fills the queue from a thread for each line, so edges of two lines
+// may be in it in another order than that of their numbers: they are put right,
+// and an edge before which a number is missing waits up to 2 ms for it. Of two
+// edges of one line that come before its thread ran, the kernel keeps the second:
+// a pulse of some 50 µs then is one edge to the level that the line had. It is
+// handed on like that, and is no loss.
+//
 // # Which library
 //
 // periph.io/x/host/v3 says what machine this is. Its gpioioctl package cannot

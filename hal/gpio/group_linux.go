@@ -55,19 +55,31 @@ func (g *group) Close() error {
 	return nil
 }
 
-// watch moves edges from the kernel's queue to the channel until the group is
-// closed or its chip is gone.
+// watch moves edges from the kernel's queue to the channel, in the order of
+// their numbers, until the group is closed or its chip is gone.
 func (g *group) watch() {
 	defer close(g.done)
 	defer close(g.edges)
 	buf := make([]byte, 16*eventSize)
-	var t tracker
+	var (
+		t tracker
+		s sorter
+		p pause
+	)
 	for {
 		n, err := g.f.Read(buf)
 		for b := buf[:n]; len(b) >= eventSize; b = b[eventSize:] {
-			if e, ok := t.edge(b, g.byOffset); ok {
-				t.send(e, g.edges)
+			s.add(lineEvent(b))
+		}
+		expired := errors.Is(err, os.ErrDeadlineExceeded)
+		wait := err == nil || expired && !p.over()
+		for e, ok := s.take(wait); ok; e, ok = s.take(wait) {
+			if edge, ok := t.edge(e[:], g.byOffset); ok {
+				t.send(edge, g.edges)
 			}
+		}
+		if err == nil || expired {
+			err = p.set(g.f, &s)
 		}
 		switch {
 		case err == nil:
@@ -85,8 +97,9 @@ func (g *group) watch() {
 
 // tracker finds lost edges: by the kernel's numbers, and by a full channel.
 type tracker struct {
-	seq  uint32 // of the last event; they begin with 1
-	lost bool   // the next edge tells
+	seq    uint32 // of the last event; they begin with 1
+	lost   bool   // the next edge tells
+	levels map[hal.LineName]hal.Level
 }
 
 // edge reads one event of the kernel.
@@ -94,16 +107,30 @@ func (t *tracker) edge(b []byte, names map[uint32]hal.LineName) (hal.Edge, bool)
 	at := binary.NativeEndian.Uint64(b)
 	id := uapi.LineEventID(binary.NativeEndian.Uint32(b[8:]))
 	name, ok := names[binary.NativeEndian.Uint32(b[12:])]
-	seq := binary.NativeEndian.Uint32(b[16:])
-	if seq != t.seq+1 {
-		t.lost = true
-	}
-	t.seq = seq
+	missing := binary.NativeEndian.Uint32(b[16:]) - t.seq - 1
+	t.seq += missing + 1
 	if !ok || id != uapi.LineEventRisingEdge && id != uapi.LineEventFallingEdge {
 		t.lost = true // an event that is not ours to read stands for one that was
 		return hal.Edge{}, false
 	}
-	return hal.Edge{Line: name, Level: id == uapi.LineEventRisingEdge, At: time.Duration(at)}, true
+	e := hal.Edge{Line: name, Level: id == uapi.LineEventRisingEdge, At: time.Duration(at)}
+	if missing != 0 && !(missing == 1 && t.pulse(e)) {
+		t.lost = true
+	}
+	if t.levels == nil {
+		t.levels = make(map[hal.LineName]hal.Level, len(names))
+	}
+	t.levels[name] = e.Level
+	return e, true
+}
+
+// pulse reports whether e brings its line to the level that it had: then the
+// line had changed and changed back before its thread in the kernel ran, which
+// told the second change alone. The one number that is missing is the first's,
+// and nothing is lost but its stamp.
+func (t *tracker) pulse(e hal.Edge) bool {
+	level, known := t.levels[e.Line]
+	return known && level == e.Level
 }
 
 // send puts e into the channel or, when that is full, marks the next one.
