@@ -87,6 +87,7 @@ func TestRefused(t *testing.T) {
 		"credential enrol --holder A --reader x":          "x",
 		"credential import nothing.csv":                   "nothing.csv",
 		"right add 0000 front":                            "0000",
+		"credential import nothing.csv --json":            "nothing.csv",
 		"level show x":                                    "x",
 		"level set x --right attic":                       "attic",
 		"level remove x":                                  "x",

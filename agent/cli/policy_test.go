@@ -62,7 +62,7 @@ func TestPolicy(t *testing.T) {
 		{"credential list --state revoked --json", ""},
 		{"credential show ID", "WHAT      VALUE\nid        " + id + "\ncard      …68 a41f0c\nholder    Ada\n…"},
 		{"right list ID", "DOOR   SCHEDULE  BY\nfront  office    itself\nfront  office    level staff\nshed   always    level staff"},
-		{"right add ID shed front@always", "credential " + id + " (…68 a41f0c) of Ada has rights: front@office;shed;front@always"},
+		{"right add ID front@always shed", "credential " + id + " (…68 a41f0c) of Ada has rights: front@office;front@always;shed"},
 		{"right remove ID front@office front@always", "credential " + id + " (…68 a41f0c) of Ada has rights: shed"},
 		{"right list ID --json", `[{"door":"shed"},{"door":"front","schedule":"office","level":"staff"},{"door":"shed","level":"staff"}]`},
 		{"credential level ID all staff", "credential " + id + " (…68 a41f0c) of Ada has levels: all, staff"},

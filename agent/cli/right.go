@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -23,27 +22,19 @@ A right is DOOR, which holds always, or DOOR@SCHEDULE.
 
 func rightAddCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "add CREDENTIAL RIGHT...", Short: "Let a credential pass doors", Long: "Lets a credential pass doors.\n" + rightHelp, Args: cobra.MinimumNArgs(2),
-		RunE: e.eachRight(func(ctx context.Context, c *control.Client, id string, r site.Right, v *control.CredentialView) error {
-			return c.Do(ctx, http.MethodPost, credentialPath(id, "/rights"), r, v)
-		})}
+		RunE: e.changeRights(func(rights []site.Right) control.RightsChange { return control.RightsChange{Add: rights} })}
 }
 
 func rightRemoveCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "remove CREDENTIAL RIGHT...", Short: "Take rights away from a credential", Args: cobra.MinimumNArgs(2),
 		Long: "Takes rights away that a credential has by itself, not those of its levels.\n" + rightHelp,
-		RunE: e.eachRight(func(ctx context.Context, c *control.Client, id string, r site.Right, v *control.CredentialView) error {
-			q := url.Values{"door": {string(r.Door)}}
-			if r.Schedule != "" {
-				q.Set("schedule", string(r.Schedule))
-			}
-			return c.Do(ctx, http.MethodDelete, credentialPath(id, "/rights?"+q.Encode()), nil, v)
-		})}
+		RunE: e.changeRights(func(rights []site.Right) control.RightsChange { return control.RightsChange{Remove: rights} })}
 }
 
-// eachRight makes a RunE that does one thing for each right of the arguments and
-// then says what the credential has.
-func (e *env) eachRight(do func(ctx context.Context, c *control.Client, id string, r site.Right, v *control.CredentialView) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
+// changeRights makes a RunE that changes the rights of the first argument's
+// credential by those of the others, all or none, and says what it then has.
+func (e *env) changeRights(change func([]site.Right) control.RightsChange) func(*cobra.Command, []string) error {
+	return e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
 		rights, err := parseRights(args[1:])
 		if err != nil {
 			return err
@@ -51,17 +42,12 @@ func (e *env) eachRight(do func(ctx context.Context, c *control.Client, id strin
 		if len(rights) == 0 {
 			return usagef("name a right: DOOR or DOOR@SCHEDULE")
 		}
-		return e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
-			var v control.CredentialView
-			for _, r := range rights {
-				v = control.CredentialView{}
-				if err := do(ctx, c, args[0], r, &v); err != nil {
-					return err
-				}
-			}
-			return e.say(v, "%s has rights: %s", named(v), orDash(control.FormatRights(v.Rights)))
-		})(cmd, args)
-	}
+		var v control.CredentialView
+		if err := c.Do(ctx, http.MethodPost, credentialPath(args[0], "/rights"), change(rights), &v); err != nil {
+			return err
+		}
+		return e.say(v, "%s has rights: %s", named(v), orDash(control.FormatRights(v.Rights)))
+	})
 }
 
 // heldRight is a right and where it comes from.

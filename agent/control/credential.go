@@ -235,24 +235,46 @@ func (s *server) setPIN(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, out)
 }
 
-func (s *server) addRight(w http.ResponseWriter, r *http.Request) error {
-	var in site.Right
+// RightsChange is what is given to a credential and taken from it, in one
+// change.
+type RightsChange struct {
+	Remove []site.Right `json:"remove,omitempty"`
+	Add    []site.Right `json:"add,omitempty"`
+}
+
+func (s *server) changeRights(w http.ResponseWriter, r *http.Request) error {
+	var in RightsChange
 	if err := body(r, &in); err != nil {
 		return err
 	}
-	return s.answerChanged(w, r, ErrInput, func(id site.CredentialID) store.Op {
-		return store.AddRight{ID: id, Right: in}
+	fault := ErrInput
+	switch {
+	case len(in.Add)+len(in.Remove) == 0:
+		return fieldError("rights", "none are named")
+	case len(in.Add) == 0:
+		fault = ErrRefused
+	}
+	return s.answerChanged(w, r, fault, func(id site.CredentialID) []store.Op {
+		var ops []store.Op
+		for _, v := range in.Remove {
+			ops = append(ops, store.RemoveRight{ID: id, Right: v})
+		}
+		for _, v := range in.Add {
+			ops = append(ops, store.AddRight{ID: id, Right: v})
+		}
+		return ops
 	})
 }
 
+// removeRight takes the one right of the query.
 func (s *server) removeRight(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
 	in := site.Right{Door: site.DoorID(v.Get("door")), Schedule: site.ScheduleID(v.Get("schedule"))}
 	if in.Door == "" {
-		return fmt.Errorf("%w: door: is missing", ErrInput)
+		return fieldError("door", "is missing")
 	}
-	return s.answerChanged(w, r, ErrRefused, func(id site.CredentialID) store.Op {
-		return store.RemoveRight{ID: id, Right: in}
+	return s.answerChanged(w, r, ErrRefused, func(id site.CredentialID) []store.Op {
+		return []store.Op{store.RemoveRight{ID: id, Right: in}}
 	})
 }
 
@@ -263,18 +285,18 @@ func (s *server) setLevels(w http.ResponseWriter, r *http.Request) error {
 	if err := body(r, &in); err != nil {
 		return err
 	}
-	return s.answerChanged(w, r, ErrInput, func(id site.CredentialID) store.Op {
-		return store.SetLevels{ID: id, Levels: in.Levels}
+	return s.answerChanged(w, r, ErrInput, func(id site.CredentialID) []store.Op {
+		return []store.Op{store.SetLevels{ID: id, Levels: in.Levels}}
 	})
 }
 
 // answerChanged makes one change of the path's credential and answers with it.
-func (s *server) answerChanged(w http.ResponseWriter, r *http.Request, fault error, op func(site.CredentialID) store.Op) error {
+func (s *server) answerChanged(w http.ResponseWriter, r *http.Request, fault error, ops func(site.CredentialID) []store.Op) error {
 	st, c, err := s.ownCredential(r)
 	if err != nil {
 		return err
 	}
-	if _, err := s.change(r, st, fault, op(c.ID)); err != nil {
+	if _, err := s.change(r, st, fault, ops(c.ID)...); err != nil {
 		return err
 	}
 	out, err := view(st, c.ID)

@@ -49,7 +49,7 @@ func (s *server) policyRoutes() []route {
 		{"POST /v1/credentials/{id}/state", s.setState},
 		{"POST /v1/credentials/{id}/replace", s.replaceCredential},
 		{"POST /v1/credentials/{id}/pin", s.setPIN},
-		{"POST /v1/credentials/{id}/rights", s.addRight},
+		{"POST /v1/credentials/{id}/rights", s.changeRights},
 		{"DELETE /v1/credentials/{id}/rights", s.removeRight},
 		{"PUT /v1/credentials/{id}/levels", s.setLevels},
 

@@ -127,8 +127,10 @@ func TestCredentials(t *testing.T) {
 	if got := must[control.CredentialView](a, "PUT", path+"/levels", `{"levels":[]}`); len(got.Levels) != 0 {
 		t.Errorf("levels %v", got.Levels)
 	}
-	must[control.CredentialView](a, "DELETE", path+"/rights?door=front&schedule=office", "")
-	if got := must[control.CredentialView](a, "POST", path+"/rights", `{"door":"front"}`); control.FormatRights(got.Rights) != "shed;front" {
+	if got := must[control.CredentialView](a, "POST", path+"/rights", `{"remove":[{"door":"front","schedule":"office"}],"add":[{"door":"front"}]}`); control.FormatRights(got.Rights) != "shed;front" {
+		t.Errorf("rights %v", got.Rights)
+	}
+	if got := must[control.CredentialView](a, "DELETE", path+"/rights?door=shed", ""); control.FormatRights(got.Rights) != "front" {
 		t.Errorf("rights %v", got.Rights)
 	}
 	must[control.CredentialView](a, "POST", path+"/pin", `{"pin":"0815","duress_pin":"0816","clear":true}`)

@@ -207,8 +207,11 @@ func TestBadInput(t *testing.T) {
 		{"POST", id + "/pin", `{}`, 400, "pin"},
 		{"POST", id + "/pin", `{"pin":"abcd"}`, 400, "digits"},
 		{"POST", id + "/pin", `{"duress_pin":"1234"}`, 400, "duress_pin"},
-		{"POST", id + "/rights", `{"door":"attic"}`, 400, "attic"},
-		{"POST", id + "/rights", `{"door":"../x"}`, 400, "door"},
+		{"POST", id + "/rights", `{"add":[{"door":"shed"},{"door":"attic"}]}`, 400, "attic"},
+		{"POST", id + "/rights", `{"add":[{"door":"../x"}]}`, 400, "door"},
+		{"POST", id + "/rights", `{"door":"shed"}`, 400, "door"},
+		{"POST", id + "/rights", `{}`, 400, "rights"},
+		{"POST", id + "/rights", `{"remove":[{"door":"front"},{"door":"shed"}]}`, 409, "does not have"},
 		{"DELETE", id + "/rights", "", 400, "door"},
 		{"DELETE", id + "/rights?door=shed", "", 409, "does not have"},
 		{"PUT", id + "/levels", `{"levels":["x"]}`, 400, "level"},
@@ -266,7 +269,7 @@ func TestForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := "/v1/credentials/" + res.IDs[0]
-	for _, r := range [][3]string{{"POST", id + "/rights", `{"door":"shed"}`}, {"POST", id + "/pin", `{"pin":"1234"}`}, {"POST", id + "/replace", `{"bits":"8:01"}`}, {"DELETE", id, ""},
+	for _, r := range [][3]string{{"POST", id + "/rights", `{"add":[{"door":"shed"}]}`}, {"POST", id + "/pin", `{"pin":"1234"}`}, {"POST", id + "/replace", `{"bits":"8:01"}`}, {"DELETE", id, ""},
 		{"PUT", id + "/levels", `{}`}, {"POST", "/v1/holders/h1/erase", ""}, {"POST", id + "/state", `{"state":"active"}`}} {
 		if status, text := a.ask(r[0], r[1], r[2]); status != http.StatusConflict {
 			t.Errorf("%v: %d %s", r, status, text)
