@@ -212,8 +212,13 @@ func (r *running) credentialIDs() map[uint32]site.CredentialID {
 // why returns the reason of the decision at the front door.
 func (r *running) why(number uint32) site.Reason {
 	r.t.Helper()
+	return r.whyBits("26:" + h10301(modelFacility, number))
+}
+
+func (r *running) whyBits(bits string) site.Reason {
+	r.t.Helper()
 	var why control.Why
-	r.must(r.client.Get(r.t.Context(), "/v1/why", url.Values{"door": {"front"}, "bits": {"26:" + h10301(modelFacility, number)}}, &why))
+	r.must(r.client.Get(r.t.Context(), "/v1/why", url.Values{"door": {"front"}, "bits": {bits}}, &why))
 	return site.Reason(why.Reason)
 }
 
