@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -67,6 +68,16 @@ type victim struct {
 
 func startVictim(t *testing.T, dir string) *victim {
 	t.Helper()
+	v, err := startVictimIn(t, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// startVictimIn starts it in namespaces of its own.
+func startVictimIn(t *testing.T, dir string, attr *syscall.SysProcAttr) (*victim, error) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -77,11 +88,11 @@ func startVictim(t *testing.T, dir string) *victim {
 	}
 	v := &victim{t: t, dir: dir, output: out, cmd: exec.Command(exe, "run", "--config", filepath.Join(dir, "site.yaml"))}
 	v.cmd.Env = append(os.Environ(), commandEnv+"=1")
-	v.cmd.Stdout, v.cmd.Stderr = out, out
+	v.cmd.Stdout, v.cmd.Stderr, v.cmd.SysProcAttr = out, out, attr
 	if err := v.cmd.Start(); err != nil {
-		t.Fatal(err)
+		return nil, errors.Join(err, out.Close())
 	}
-	return v
+	return v, nil
 }
 
 // agentPID finds the supervised process: the supervisor's child that is `agent`.
