@@ -98,9 +98,12 @@ func (b *alarmBook) known() site.EventSeq {
 	return max(b.state.Next, 1) - 1
 }
 
-// Run follows the log until ctx ends.
+// Run follows the log until ctx ends. Then it keeps its position: a log that was
+// cut short below it is found at the next start.
 func (b *alarmBook) Run(ctx context.Context) error {
 	close(b.ready)
+	// Without room on the disk the position is older, which does no harm.
+	defer func() { _ = b.save() }()
 	for {
 		b.mu.Lock()
 		next := max(b.state.Next, 1)
@@ -191,13 +194,20 @@ func (b *alarmBook) fold(evs []site.Event) error {
 			changed = true
 		}
 	}
-	data, err := json.Marshal(&b.state)
 	close(b.news)
 	b.news = make(chan struct{})
 	b.mu.Unlock()
 	if !changed {
 		return nil // the position alone is not worth a write: folding again is harmless
 	}
+	return b.save()
+}
+
+// save writes the list and its position.
+func (b *alarmBook) save() error {
+	b.mu.Lock()
+	data, err := json.Marshal(&b.state)
+	b.mu.Unlock()
 	if err == nil {
 		err = writeFileSync(b.path, data, 0o600)
 	}

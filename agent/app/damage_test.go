@@ -105,7 +105,7 @@ var (
 // plan lists the rounds of one file.
 func plan() []damage {
 	if !fullFaults() {
-		return []damage{onePlace, manyPlaces, zeroed}
+		return []damage{onePlace, manyPlaces, zeroed, truncated, emptied}
 	}
 	out := slices.Repeat([]damage{onePlace}, 50)
 	return append(out, manyPlaces, manyPlaces, zeroed, zeroed, zeroed, truncated, truncated, truncated, emptied)
@@ -247,17 +247,25 @@ func TestDamageLog(t *testing.T) {
 	if err != nil || len(names) < 2 {
 		t.Fatalf("%d files of events, %v", len(names), err)
 	}
-	for _, name := range names {
-		file := filepath.Join("events", filepath.Base(name))
+	for i, name := range names {
+		file, newest := filepath.Join("events", filepath.Base(name)), i == len(names)-1
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			d.rounds(t, file, func(t *testing.T, s *testSite, damaged []byte) {
 				r := s.start()
-				if damaged != nil {
+				// The newest file cut short looks like an unfinished write, unless
+				// something knows how far it went: an agent that stopped in order
+				// has noted it.
+				cut := newest && (strings.Contains(t.Name(), truncated.name) || strings.Contains(t.Name(), emptied.name))
+				if damaged != nil && !cut {
 					r.told("spool.damaged", damaged)
+				} else if cut && strings.Contains(t.Name(), "stopped") {
+					wait(t, "the fault", func() bool { return r.hasFault("spool.damaged") })
 				}
 				r.checkModel(d.model)
 				r.keptLockdown()
-				d.accounted(t, r.events(""), damaged != nil)
+				if !cut {
+					d.accounted(t, r.events(""), damaged != nil)
+				}
 			})
 		})
 	}

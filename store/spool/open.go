@@ -64,10 +64,13 @@ func (l *Log) open(rep *Report) error {
 		if err != nil {
 			return err
 		}
-		if f.s != nil && f.s.blank { // cut short while it was being made
-			rep.Truncated += int64(f.s.torn)
-			l.discard(name)
-			continue
+		if f.s != nil && f.s.blank {
+			if i == len(names)-1 || twin(names, i) { // cut short while it was being made
+				rep.Truncated += int64(f.s.torn)
+				l.discard(name)
+				continue
+			}
+			f.bad = true // others follow it: it was whole once
 		}
 		if i < len(names)-1 && f.seg.empty() && !f.bad { // given up before anything was in it
 			l.discard(name)
@@ -87,6 +90,12 @@ func (l *Log) open(rep *Report) error {
 	l.continueLog(files, rep)
 	l.judge(files, rep)
 	return nil
+}
+
+// twin reports whether another file has the same base: who was cut short while
+// it made a file goes on in one of the same base.
+func twin(names []segmentName, i int) bool {
+	return i > 0 && names[i-1].base == names[i].base || i+1 < len(names) && names[i+1].base == names[i].base
 }
 
 // openState reads the small files.
