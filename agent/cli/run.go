@@ -262,12 +262,19 @@ func (e *env) showIssues(issues []config.Issue, faults int) error {
 	for _, i := range issues {
 		fmt.Fprintln(e.out, i)
 	}
-	word := "no fault"
-	if faults > 0 {
-		word = fmt.Sprintf("%d faults", faults)
-	}
-	_, err := fmt.Fprintf(e.out, "%s: %s, %d warnings\n", e.config, word, len(issues)-faults)
+	_, err := fmt.Fprintf(e.out, "%s: %s, %s\n", e.config, counted(faults, "fault"), counted(len(issues)-faults, "warning"))
 	return err
+}
+
+// counted is a number of things in words.
+func counted(n int, thing string) string {
+	switch n {
+	case 0:
+		return "no " + thing
+	case 1:
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // checkBoard asks the board whether it has the lines of the settings. It claims
