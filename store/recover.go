@@ -35,7 +35,14 @@ func (s *Store) openPolicy(ctx context.Context, rep *Report, fresh bool) error {
 	if !have {
 		return s.recoverPolicy(ctx, rep, errors.New("the policy file is missing"))
 	}
-	err = s.checkPolicy(ctx, path)
+	metas, err := s.checkPolicy(ctx, path)
+	if err == nil && metas < 2 {
+		// bbolt would go on from the commit before, and write over what is damaged.
+		err = damaged("%s: one of two meta pages is damaged", path)
+		if ok, cerr := s.copyUsable(ctx, rep); cerr == nil && !ok {
+			rep.PolicyDamage, err = err, nil // there is nothing better
+		}
+	}
 	if err == nil {
 		err = s.attachPolicy(path)
 	}
@@ -48,26 +55,27 @@ func (s *Store) openPolicy(ctx context.Context, rep *Report, fresh bool) error {
 	return err
 }
 
-// checkPolicy checks a file that is not open: a small one whole.
-func (s *Store) checkPolicy(ctx context.Context, path string) error {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
+// checkPolicy checks a file that is not open, a small one whole, and returns how
+// many of its two meta pages are valid.
+func (s *Store) checkPolicy(ctx context.Context, path string) (metas int, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
-	m, _, err := readMeta(f, fi.Size())
+	fi, err := f.Stat()
 	if err != nil {
-		return damaged("%s: %w", path, err)
+		return 0, err
+	}
+	m, metas, err := readMeta(f, fi.Size())
+	if err != nil {
+		return 0, damaged("%s: %w", path, err)
 	}
 	s.checkAll = int64(m.pages)*int64(m.pageSize) > fullCheckAtOpen
 	if !s.checkAll {
 		_, err = inspectFile(ctx, path)
 	}
-	return err
+	return metas, err
 }
 
 // attachPolicy opens the file and checks that it is this key's.

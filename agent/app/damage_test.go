@@ -98,6 +98,10 @@ var (
 		clear(data[at:min(at+4096, len(data))])
 		return data
 	}}
+	zeroedHead = damage{"zeroed head", func(rnd *rand.Rand, data []byte) []byte {
+		clear(data[rnd.IntN(2)*4096:][:4096])
+		return data
+	}}
 	onePlace   = damage{"one place", overwrite(1)}
 	manyPlaces = damage{"50 places", overwrite(50)}
 )
@@ -105,10 +109,10 @@ var (
 // plan lists the rounds of one file.
 func plan() []damage {
 	if !fullFaults() {
-		return []damage{onePlace, manyPlaces, zeroed, truncated, emptied}
+		return []damage{onePlace, manyPlaces, zeroed, zeroedHead, truncated, emptied}
 	}
 	out := slices.Repeat([]damage{onePlace}, 50)
-	return append(out, manyPlaces, manyPlaces, zeroed, zeroed, zeroed, truncated, truncated, truncated, emptied)
+	return append(out, manyPlaces, manyPlaces, zeroed, zeroed, zeroed, zeroedHead, zeroedHead, zeroedHead, truncated, truncated, truncated, emptied)
 }
 
 // rounds damages the file of a fresh copy of the site, once for each round of
