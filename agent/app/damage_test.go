@@ -373,3 +373,64 @@ func (r *running) spoilLive(rnd *rand.Rand, round int) {
 		}
 	}
 }
+
+// TestDamageLarge: a policy file too large for the check at the start (32 MiB)
+// is checked in the background: the damage is found though nobody asks for the
+// records that it hit, the agent goes over to the copy, and a card that was
+// revoked since stays revoked.
+func TestDamageLarge(t *testing.T) {
+	rows := 120_000
+	s := newTestSite(t)
+	r := s.start()
+	m := r.enrolModel(100)
+	r.importCrowd(t, rows, "front")
+	revoked := r.credentialIDs()[10_000]
+	r.must(r.ask(http.MethodPost, "/v1/credentials/"+string(revoked)+"/state", map[string]string{"state": "revoked"}, nil))
+	m[10_000] = site.ReasonRevoked
+	r.stop()
+	path := filepath.Join(s.dir, "policy.db")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) <= 32<<20 {
+		t.Fatalf("the policy file has %d bytes: too small for this test", len(data))
+	}
+	rnd := seeded(t)
+	for range 50 {
+		data[8*4096+rnd.IntN(len(data)-8*4096)] ^= 0x55
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if store.CheckFile(t.Context(), path) == nil {
+		t.Fatal("only free space was hit")
+	}
+	r = s.start()
+	if got := r.why(10_000); got.Grants() {
+		t.Errorf("a revoked card before the check: %s", got)
+	}
+	waitLong(t, "the fault", func() bool { return r.hasFault("store.policy") })
+	waitLong(t, "decisions", func() bool { return r.why(10_001) == m[10_001] })
+	for number, want := range m {
+		if got := r.why(number); got != want {
+			t.Errorf("card %d: %s, want %s", number, got, want)
+		}
+	}
+	for i := range rows / 1000 {
+		if got := r.whyBits("37:" + h10302(1_000_000+uint64(i)*1000)); got != site.ReasonGranted {
+			t.Errorf("imported card %d: %s", i, got)
+		}
+	}
+	if st := r.status().Store.Credentials; st != uint64(rows+len(m)-1) {
+		t.Errorf("%d credentials, want %d", st, rows+len(m)-1)
+	}
+}
+
+// h10302 returns a frame in hex: even parity over the first 18 bits, 35 bits of
+// number, odd parity over the last 18.
+func h10302(number uint64) string {
+	data := fmt.Sprintf("%035b", number)
+	frame := fmt.Sprint(strings.Count(data[:18], "1")%2) + data + fmt.Sprint(1-strings.Count(data[17:], "1")%2)
+	return fmt.Sprintf("%x", packBits(frame))
+}
