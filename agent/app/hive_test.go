@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/agent/site"
 	"gatehouse/hal"
@@ -220,8 +222,9 @@ func TestHiveMalformed(t *testing.T) {
 		for what, body := range bodies {
 			t.Run(name+", "+what, func(t *testing.T) {
 				if name == "line" { // noise: answered only where it names the device
-					if _, err := r.line.Write([]byte(strings.ReplaceAll(body, "kiosk", "shed") + "\n")); err != nil {
-						t.Fatal(err)
+					r.noise(strings.ReplaceAll(body, "kiosk", "shed") + "\n")
+					if now := w.fetchNonce(); now != nonce {
+						t.Errorf("the nonce moved from %s to %s", nonce, now)
 					}
 					return
 				}
@@ -256,5 +259,19 @@ func TestHiveMalformed(t *testing.T) {
 	}
 	if h := append(r.board.History("GPIO24"), r.board.History("GPIO25")...); len(h) != 2 {
 		t.Errorf("a malformed request moved a strike: %+v", h)
+	}
+}
+
+// noise sends bytes on the serial line, no faster than the agent reads: the fake
+// line loses what does not fit.
+func (r *running) noise(text string) {
+	r.t.Helper()
+	for piece := range slices.Chunk([]byte(text), 4096) {
+		if _, err := r.line.Write(piece); err != nil {
+			r.t.Fatal(err)
+		}
+		if len(text) > 4096 {
+			time.Sleep(20 * time.Millisecond) // 4 KiB at 115200 baud take 350 ms
+		}
 	}
 }
