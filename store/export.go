@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"gatehouse/agent/card"
 	"gatehouse/agent/site"
 )
@@ -43,16 +45,21 @@ func (s *Store) Export(ctx context.Context, w io.Writer, opt ExportOptions) (int
 	bw := bufio.NewWriterSize(w, 64<<10)
 	out := newRowWriter(bw, opt)
 	n := 0
+	part := make([]exportItem, 0, exportPart)
 	err := out.begin()
 	if err == nil {
-		err = s.Credentials(ctx, opt.Filter, func(c site.Credential) error {
-			row, err := s.exportRow(c, opt)
-			if err != nil {
-				return err
+		err = s.eachChosen(ctx, opt.Filter, func(k *credKey, c site.Credential) (err error) {
+			if part = append(part, exportItem{*k, c}); len(part) == exportPart {
+				n += len(part)
+				err = s.exportRows(out, part, opt)
+				part = part[:0]
 			}
-			n++
-			return out.row(row)
+			return err
 		})
+	}
+	if err == nil {
+		n += len(part)
+		err = s.exportRows(out, part, opt)
 	}
 	if err == nil {
 		err = out.end()
@@ -71,12 +78,45 @@ func exportColumns(opt ExportOptions) []int {
 	return append(cols, colFunction, colADA, colUses, colLevel, colRights, colFrom, colUntil)
 }
 
-func (s *Store) exportRow(c site.Credential, opt ExportOptions) (*Row, error) {
+// exportPart is how many rows share one look at their holders: a transaction
+// for each row would meet every decision at bbolt's lock.
+const exportPart = 500
+
+type exportItem struct {
+	key credKey
+	c   site.Credential
+}
+
+// exportRows writes a part of the rows.
+func (s *Store) exportRows(out *rowWriter, part []exportItem, opt ExportOptions) error {
+	names := make([]string, len(part))
+	err := s.policy.view(func(tx *bbolt.Tx) error {
+		head, err := getHeader(tx)
+		for i := 0; i < len(part) && err == nil; i++ {
+			n, none := holderNumber(part[i].c.Holder)
+			if none != nil || head.hidden(n) {
+				continue
+			}
+			names[i], err = holderNameIn(tx, n)
+		}
+		return err
+	})
+	for i := 0; i < len(part) && err == nil; i++ {
+		var row *Row
+		if row, err = s.exportRow(&part[i], names[i], opt); err == nil {
+			err = out.row(row)
+		}
+	}
+	return err
+}
+
+func (s *Store) exportRow(item *exportItem, holder string, opt ExportOptions) (*Row, error) {
+	c := &item.c
 	r := &Row{}
 	v := &r.values
-	v[colHolder], v[colFormat] = s.HolderName(c.Holder), c.Format
+	v[colHolder], v[colFormat] = holder, c.Format
 	if opt.WithCards {
-		if err := s.exportCard(c, opt, v); err != nil {
+		if err := s.exportCard(item, opt, v); err != nil {
 			return nil, err
 		}
 	}
@@ -104,12 +144,18 @@ func (s *Store) exportRow(c site.Credential, opt ExportOptions) (*Row, error) {
 
 // exportCard fills facility and card where the record's format reads its bits,
 // else bits. A record that does not know its length has neither.
-func (s *Store) exportCard(c site.Credential, opt ExportOptions, v *[columns]string) error {
-	bits, err := s.Bits(c.ID)
-	if err != nil || bits.Len() == 0 {
+func (s *Store) exportCard(item *exportItem, opt ExportOptions, v *[columns]string) error {
+	length := int(item.key[17])
+	if length == 0 {
+		return nil
+	}
+	var block card.Block
+	s.keys.blocks.Decrypt(block[:], item.key[:16])
+	bits, err := card.NewBits(length, block[:(length+7)/8])
+	if err != nil {
 		return err
 	}
-	if f, ok := opt.Formats.ByName(c.Format); ok {
+	if f, ok := opt.Formats.ByName(item.c.Format); ok {
 		if n, ok := f.Decode(bits); ok {
 			v[colCard] = strconv.FormatUint(n.Card, 10)
 			if n.HasFacility {

@@ -30,6 +30,11 @@ type Filter struct {
 // meanwhile is shown as it was or as it is. It ends early when fn returns an
 // error, which it returns.
 func (s *Store) Credentials(ctx context.Context, f Filter, fn func(site.Credential) error) error {
+	return s.eachChosen(ctx, f, func(_ *credKey, c site.Credential) error { return fn(c) })
+}
+
+// eachChosen is Credentials with the keys.
+func (s *Store) eachChosen(ctx context.Context, f Filter, fn func(*credKey, site.Credential) error) error {
 	var holder uint64
 	if f.Holder != "" {
 		var err error
@@ -47,7 +52,7 @@ func (s *Store) Credentials(ctx context.Context, f Filter, fn func(site.Credenti
 		if f.Source != "" && out.Source != f.Source || f.Door != "" && !s.reaches(rec, f.Door) {
 			return nil
 		}
-		return fn(out)
+		return fn(&k, out)
 	})
 }
 
