@@ -75,26 +75,27 @@ func (s *Store) LookupBits(bits card.Bits, dst []site.Credential) ([]site.Creden
 	return s.Lookup(block, bits.Len(), dst)
 }
 
-// viewCredentials runs fn with the live credentials bucket.
+// viewCredentials runs fn with the live credentials bucket. While an import
+// switches, the file is ahead of s.live for a moment: then the file says which
+// bucket is live.
 func (s *Store) viewCredentials(fn func(*bbolt.Tx, *bbolt.Bucket) error) error {
-	retry := false
-	for range 3 {
-		gen := s.live.Load()
-		if gen == nil {
-			return ErrFault
-		}
-		err := s.policy.view(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(gen.name)
-			if retry = b == nil; retry {
-				return nil
-			}
-			return fn(tx, b)
-		})
-		if err != nil || !retry {
-			return err
-		}
+	gen := s.live.Load()
+	if gen == nil {
+		return ErrFault
 	}
-	return s.policy.judge(damaged("credentials bucket is missing"))
+	return s.policy.view(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(gen.name)
+		if b == nil {
+			h, err := getHeader(tx)
+			if err != nil {
+				return err
+			}
+			if b = tx.Bucket(generation(h.Generation)); b == nil {
+				return damaged("credentials bucket is missing")
+			}
+		}
+		return fn(tx, b)
+	})
 }
 
 // decodeCredential checks and decodes one record.
