@@ -10,7 +10,7 @@ FUZZTIME ?= 5s
 DEMO     ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check build host docs bench fuzz repro clean FORCE
+.PHONY: help run test test-faults test-gpio check build host docs bench fuzz repro clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: ## run the tests (downloads the modules the first time)
 
 test-faults: ## the long fault suites: kills, hangs, damaged files; the seed is printed
 	GATEHOUSE_FAULTS=full $(GO) test -count=1 -timeout 60m -run 'Fault|Damage|Kill|Model' -v ./agent ./agent/app ./agent/door ./store/... ./agent/task/... ./hal/sim
+
+test-gpio: ## the agent on a real arm64 kernel's GPIO lines, in qemu (installs what it lacks by apt)
+	./.ci/test-gpio
 
 check: ## everything that CI asks of the code
 	./.ci/check
