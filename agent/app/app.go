@@ -60,6 +60,7 @@ type App struct {
 	rekeep   chan struct{} // capacity 1: what the doors keep was lost while running
 
 	doorsReady atomic.Bool
+	beating    atomic.Bool  // the doors run and are asked
 	lastPing   atomic.Int64 // Unix nanoseconds of the last time that all doors answered
 	ready      chan struct{}
 	running    atomic.Int32    // doors that have not driven their strike safe yet
@@ -204,16 +205,18 @@ func (a *App) runDoors(ctx context.Context) error {
 
 // runOutside runs what is between the doors and the world.
 func (a *App) runOutside(ctx context.Context) error {
-	a.doorsReady.Store(true)
 	defer a.doorsReady.Store(false)
 	a.pinged()
+	a.beating.Store(true)
+	defer a.beating.Store(false)
 	g := task.NewGroup(task.GroupConfig{Name: "outside", StopWait: shutdownTimeout + time.Second, Health: a.health, Log: a.log})
 	g.Add(task.Func("heart", a.beat), task.Policy{})
 	for _, c := range a.cfg.Readers {
 		if r := a.readers[c.ID]; r != nil {
-			g.Add(r, task.Policy{})
+			g.Add(r, task.Policy{StartWait: readerWait})
 		}
 	}
+	g.Add(task.Func("ready", a.nowReady), task.Policy{Once: true})
 	g.Add(a.hive, task.Policy{})
 	for _, l := range a.hive.Lines() {
 		g.Add(l, task.Policy{})
@@ -222,6 +225,17 @@ func (a *App) runOutside(ctx context.Context) error {
 		g.Add(s, task.Policy{})
 	}
 	g.Add(task.Func("verify", a.verify), task.Policy{Once: true})
-	close(a.ready)
 	return g.Run(ctx)
+}
+
+// readerWait bounds what one reader without its lines keeps the site from being
+// ready.
+const readerWait = time.Second
+
+// nowReady says that the doors decide: their readers hold their lines.
+func (a *App) nowReady(context.Context) error {
+	if a.doorsReady.CompareAndSwap(false, true) {
+		close(a.ready)
+	}
+	return nil
 }

@@ -66,7 +66,7 @@ func (a *App) beat(ctx context.Context) error {
 // Alive reports whether the agent may say that it lives: while it starts and
 // stops, and as long as every door answers. It answers at once.
 func (a *App) Alive() bool {
-	if !a.doorsReady.Load() {
+	if !a.beating.Load() {
 		return true
 	}
 	return time.Since(a.started)-time.Duration(a.lastPing.Load()) < beatLimit+2*beatEvery
