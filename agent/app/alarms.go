@@ -70,8 +70,7 @@ type alarmState struct {
 // sequence number of the event that began it.
 type alarmEntry struct {
 	control.Alarm
-	Device site.DeviceName `json:"device,omitempty"`
-	Item   string          `json:"item,omitempty"`
+	Item string `json:"item,omitempty"`
 }
 
 func (e *alarmEntry) key() alarmKey {
@@ -233,7 +232,14 @@ func (s *alarmState) apply(ev site.Event) bool {
 	if !alarmKinds[ev.Kind] {
 		return false
 	}
-	key := alarmKey{ev.Kind, ev.Door, ev.Reader, ev.Device, ev.Item}
+	// A loss and a counted fault (a packet that was refused) happen, they do not
+	// stand: nothing ends them, and one after an acknowledgement is a new alarm.
+	happened := ev.Kind == site.KindEventsLost || ev.Kind == site.KindFault && ev.Count > 0
+	item := ev.Item
+	if happened {
+		item = ev.Text // the cause: another one is another alarm
+	}
+	key := alarmKey{ev.Kind, ev.Door, ev.Reader, ev.Device, item}
 	i := slices.IndexFunc(s.List, func(e alarmEntry) bool {
 		return e.key() == key && (e.Acked.IsZero() || e.Ended.IsZero())
 	})
@@ -247,13 +253,16 @@ func (s *alarmState) apply(ev site.Event) bool {
 	case i >= 0:
 		s.List[i].Times++
 		s.List[i].Ended = time.Time{}
+		if happened {
+			s.List[i].Ended = ev.Time
+		}
 		s.List[i].Text = ev.Text
 		return true
 	}
-	e := alarmEntry{Device: ev.Device, Item: ev.Item, Alarm: control.Alarm{ID: ev.Seq, Kind: ev.Kind, Door: ev.Door,
-		Reader: ev.Reader, Text: ev.Text, Began: ev.Time, Times: 1}}
-	if ev.Kind == site.KindEventsLost {
-		e.Ended = ev.Time // a loss happens; it does not stand
+	e := alarmEntry{Item: item, Alarm: control.Alarm{ID: ev.Seq, Kind: ev.Kind, Door: ev.Door,
+		Reader: ev.Reader, Device: ev.Device, Text: ev.Text, Began: ev.Time, Times: 1}}
+	if happened {
+		e.Ended = ev.Time
 	}
 	s.List = append(s.List, e)
 	s.trim()

@@ -104,16 +104,17 @@ type Alarms interface {
 
 // Alarm is one alarm as it is listed.
 type Alarm struct {
-	ID      site.EventSeq `json:"id"`
-	Kind    site.Kind     `json:"kind"`
-	Door    site.DoorID   `json:"door"`
-	Reader  site.ReaderID `json:"reader"`
-	Text    string        `json:"text,omitempty"`
-	Began   time.Time     `json:"began"`
-	Ended   time.Time     `json:"ended,omitzero"`
-	Acked   time.Time     `json:"acked,omitzero"`
-	AckedBy string        `json:"acked_by,omitempty"`
-	Times   int           `json:"times"`
+	ID      site.EventSeq   `json:"id"`
+	Kind    site.Kind       `json:"kind"`
+	Door    site.DoorID     `json:"door"`
+	Reader  site.ReaderID   `json:"reader"`
+	Device  site.DeviceName `json:"device,omitempty"` // the Hive device that it is about
+	Text    string          `json:"text,omitempty"`
+	Began   time.Time       `json:"began"`
+	Ended   time.Time       `json:"ended,omitzero"`
+	Acked   time.Time       `json:"acked,omitzero"`
+	AckedBy string          `json:"acked_by,omitempty"`
+	Times   int             `json:"times"`
 }
 
 // Status is how the agent is.
