@@ -75,7 +75,8 @@ func newAgent(t *testing.T) *agent {
 			{ID: "front", Name: "Front door", Locked: true},
 			{ID: "shed", Name: "Shed", Mode: site.ModePassage, Open: true, Alarm: site.AlarmHeld, Until: noon},
 		},
-		alarms: []control.Alarm{{ID: 7, Kind: site.KindDoorForced, Door: "shed", Began: noon, Times: 2}},
+		alarms: []control.Alarm{{ID: 7, Kind: site.KindDoorForced, Door: "shed", Began: noon, Times: 2},
+			{ID: 9, Kind: site.KindFault, Door: "shed", Reader: "shed-in", Device: "kiosk", Text: "hive: wrong checksum", Began: noon, Times: 1}},
 		events: []site.Event{
 			{Seq: 1, Time: noon, Trusted: true, Kind: site.KindAccess, Door: "front", Reader: "front-in", Reason: site.ReasonGranted, Holder: "Ada", HolderID: "h1", Card: site.CardRef{Last2: "68", Tag: "a41f0c"}},
 			{Seq: 2, Time: noon, Kind: site.KindDoorForced, Door: "shed", Cleared: true},

@@ -23,7 +23,7 @@ func TestDoors(t *testing.T) {
 		{"door mode shed passage --end 2026-12-24", "door shed is in mode passage until 2026-12-24 00:00:00"},
 		{"door lockdown --all", "locked down: front, shed"},
 		{"door release front --json", `{"doors":["front"]}`},
-		{"alarms list", "ID  KIND         WHERE  BEGAN                ENDED  TIMES  ACKNOWLEDGED  TEXT\n7   door_forced  shed   2026-11-21 12:00:00  -      2      -             -"},
+		{"alarms list", "ID  KIND         WHERE  BEGAN                ENDED  TIMES  ACKNOWLEDGED  TEXT\n7   door_forced  shed   2026-11-21 12:00:00  -      2      -             -\n9   fault        shed shed-in kiosk  2026-11-21 12:00:00  -      1      -             hive: wrong checksum"},
 		{"alarms ack 7 --by eve", "alarm 7 is acknowledged by eve"},
 		{"events tail --follow=false", "1  2026-11-21 12:00:00  access  front  front-in  granted  Ada  …68 a41f0c\n2  2026-11-21 12:00:00?  door_forced  cleared  shed"},
 		{"events export --door shed", `{"log":"","seq":2,…`},
@@ -106,7 +106,7 @@ func TestRefused(t *testing.T) {
 func TestWrongUse(t *testing.T) {
 	stdin(t, "")
 	for _, args := range []string{
-		"fly", "door", "door fly", "--fly", "status x", "door unlock", "door unlock a b", "door unlock a --for x", "door unlock a --for -1s", "door mode a", "door mode a open", "door mode a lockdown",
+		"fly", "dor", "door", "door fly", "--fly", "status x", "door unlock", "door unlock a b", "door unlock a --for x", "door unlock a --for -1s", "door mode a", "door mode a open", "door mode a lockdown",
 		"door mode a passage --end noon", "door lockdown", "door lockdown a --all", "door release", "alarms ack", "alarms ack x --by a", "events tail --from noon", "events tail -n x", "why --door a",
 		"why --door a --credential b --bits 8:01", "run --state x",
 		"holder", "holder add", "holder rename a", "holder list --limit x", "credential", "credential add", "credential add --holder A", "credential add --bits 8:01",
@@ -114,10 +114,12 @@ func TestWrongUse(t *testing.T) {
 		"credential add --holder A --bits 8:01 --uses -1", "credential enrol --holder A", "credential enrol --reader r", "credential replace abcd", "credential replace abcd --reader r --card 1", "credential revoke",
 		"credential import", "credential import a --format xml", "credential export --format xml", "credential pin", "credential pin abcd --clear --pin-stdin", "credential level",
 		"right", "right add abcd", "right add abcd a@", "right remove abcd", "right list", "level", "level set", "level set a/b", "level set x --right @", "schedule set x", "schedule set x --on mo", "schedule set x --from 08:00",
-		"schedule set x --interval noon", "schedule set x --on xy --from 08:00 --to 09:00", "holiday add x", "holiday add x 2026-02-30", "holiday add x 2026-03-02 2026-03-01", "man", "completion fish extra",
+		"schedule set x --interval noon", "schedule set x --on xy --from 08:00 --to 09:00", "holiday add x", "holiday add x 2026-02-30", "holiday add x 2026-03-02 2026-03-01", "man", "completion", "completion csh", "completion fish extra",
+		"events export --kind door_force", "events tail --kind acces",
 	} {
 		code, stdout, stderr := run(t.Context(), append([]string{"--config", filepath.Join(t.TempDir(), "none.yaml")}, strings.Fields(args)...)...)
-		if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "gatehouse: ") {
+		if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "gatehouse: ") ||
+			strings.Contains(stderr, "; ;") || strings.Contains(stderr, "gatehouse: gatehouse") {
 			t.Errorf("%s: %d %s%s", args, code, stdout, stderr)
 		}
 	}
@@ -208,5 +210,34 @@ func TestEventsAsContract(t *testing.T) {
 		if err := json.Unmarshal([]byte(l), &ev); err != nil || ev.Seq != a.events[i].Seq {
 			t.Errorf("%s: %v", l, err)
 		}
+	}
+}
+
+// TestReadme: the commands of README's first door are ones that there are.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAgent(t)
+	ends := map[string]string{"door test": "--for=1ms", "events tail": "--follow=false"}
+	seen := 0
+	for line := range strings.Lines(string(text)) {
+		line, ok := strings.CutPrefix(line, "    gatehouse ")
+		line, _, _ = strings.Cut(line, "#")
+		args := strings.Fields(line)
+		if !ok || len(args) < 2 { // check and run want a machine
+			continue
+		}
+		seen++
+		if end := ends[args[0]+" "+args[1]]; end != "" {
+			args = append(args, end)
+		}
+		if code, _, stderr := a.run(args...); code == 2 {
+			t.Errorf("%s: %s", line, stderr)
+		}
+	}
+	if seen < 4 {
+		t.Errorf("%d commands in README.md", seen)
 	}
 }

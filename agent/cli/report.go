@@ -148,6 +148,9 @@ func (f *eventFlags) add(c *cobra.Command) {
 
 func (f *eventFlags) query() (url.Values, error) {
 	q := url.Values{}
+	if k := site.Kind(f.kind); f.kind != "" && !slices.Contains(site.Kinds(), k) {
+		return nil, usagef("kind %q is not known (one of %s)", f.kind, joinKinds())
+	}
 	for name, text := range map[string]string{"from": f.from, "to": f.to} {
 		t, err := parseTime(text, time.Now())
 		if err != nil {
@@ -169,6 +172,15 @@ func (f *eventFlags) query() (url.Values, error) {
 		q.Set("follow", "1")
 	}
 	return q, nil
+}
+
+// joinKinds lists the kinds of events for a message.
+func joinKinds() string {
+	var names []string
+	for _, k := range site.Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
 }
 
 func eventsTailCommand(e *env) *cobra.Command {
@@ -256,7 +268,8 @@ func alarmsListCommand(e *env) *cobra.Command {
 				if a.AckedBy != "" {
 					acked = a.AckedBy + " " + showTime(a.Acked)
 				}
-				rows = append(rows, []string{strconv.FormatUint(uint64(a.ID), 10), string(a.Kind), orDash(string(a.Door) + string(a.Reader)),
+				where := strings.Join(strings.Fields(string(a.Door)+" "+string(a.Reader)+" "+string(a.Device)), " ")
+				rows = append(rows, []string{strconv.FormatUint(uint64(a.ID), 10), string(a.Kind), orDash(where),
 					showTime(a.Began), showTime(a.Ended), strconv.Itoa(a.Times), acked, orDash(a.Text)})
 			}
 			return e.table(rows)

@@ -62,6 +62,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	addCompletion(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -78,7 +79,13 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // oneLine keeps an error on one line, also a joined one.
 func oneLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 func newRoot(e *env) *cobra.Command {
@@ -111,23 +118,36 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong use.`,
 	return root
 }
 
+// addCompletion adds cobra's completion command, which writes to root's output,
+// and makes it wrong use without a shell that it knows.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args, c.RunE = cobra.ArbitraryArgs, sayWhich
+		}
+	}
+}
+
 // group makes a command that only holds others: alone it is wrong use.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var names []string
-			for _, s := range cmd.Commands() {
-				if !s.Hidden {
-					names = append(names, s.Name())
-				}
-			}
-			if len(args) > 0 {
-				return usagef("%s %s: no such command (one of %s)", cmd.CommandPath(), args[0], strings.Join(names, ", "))
-			}
-			return usagef("%s: say which: %s", cmd.CommandPath(), strings.Join(names, ", "))
-		}}
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: sayWhich}
 	c.AddCommand(commands...)
 	return c
+}
+
+// sayWhich is the RunE of a command that only holds others.
+func sayWhich(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, s := range cmd.Commands() {
+		if !s.Hidden {
+			names = append(names, s.Name())
+		}
+	}
+	if len(args) > 0 {
+		return usagef("%s %s: no such command (one of %s)", cmd.Name(), args[0], strings.Join(names, ", "))
+	}
+	return usagef("%s: say which: %s", cmd.Name(), strings.Join(names, ", "))
 }
 
 // settings loads the settings file; each fault is one line on standard error.
