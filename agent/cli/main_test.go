@@ -223,9 +223,9 @@ func TestReadme(t *testing.T) {
 	ends := map[string]string{"door test": "--for=1ms", "events tail": "--follow=false"}
 	seen := 0
 	for line := range strings.Lines(string(text)) {
-		line, ok := strings.CutPrefix(line, "    gatehouse ")
-		line, _, _ = strings.Cut(line, "#")
-		args := strings.Fields(line)
+		command, ok := strings.CutPrefix(line, "    gatehouse ")
+		command, _, _ = strings.Cut(command, "#")
+		args := strings.Fields(command)
 		if !ok || len(args) < 2 { // check and run want a machine
 			continue
 		}
@@ -234,7 +234,7 @@ func TestReadme(t *testing.T) {
 			args = append(args, end)
 		}
 		if code, _, stderr := a.run(args...); code == 2 {
-			t.Errorf("%s: %s", line, stderr)
+			t.Errorf("%s: %s", command, stderr)
 		}
 	}
 	if seen < 4 {
