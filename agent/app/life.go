@@ -90,6 +90,25 @@ func (a *App) Drop(limit time.Duration) {
 	}
 }
 
+// LockRun takes the state folder for one supervisor: two would restart their
+// agents against each other for ever. The lock ends with unlock and with the
+// process. A folder that cannot hold a lock is no reason to leave the outputs
+// undriven, so that only another supervisor is an error; what is wrong with the
+// folder the agent says.
+func LockRun(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "run.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return func() {}, nil
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, errors.Join(fmt.Errorf("state: another gatehouse runs on %s", dir), f.Close())
+	}
+	return func() { f.Close() }, nil
+}
+
 // lockState takes the state folder for this process. A second agent on the same
 // folder would tear the event log.
 func lockState(dir string) (unlock func(), err error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gatehouse/agent/app"
 	"gatehouse/agent/control"
 	"gatehouse/agent/site"
 )
@@ -240,4 +241,35 @@ func TestReadme(t *testing.T) {
 	if seen < 4 {
 		t.Errorf("%d commands in README.md", seen)
 	}
+}
+
+// TestRunTwice: a second run on the same state is refused at once, with a
+// settings file and as a demo, and a state that is let go can be taken.
+func TestRunTwice(t *testing.T) {
+	dir := t.TempDir()
+	settings := filepath.Join(dir, "gatehouse.yaml")
+	text := "version: 1\nsite: {name: S, timezone: Etc/UTC}\ndevice: {serial: \"00000000000000000000000000000206\", board: sim}\n" +
+		"state_dir: .\ndoors: [{id: front, strike: {line: GPIO24}}]\n"
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := app.LockRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"run", "--config", settings}, {"run", "--demo", "--state", dir}} {
+		code, stdout, stderr := run(t.Context(), args...)
+		if code != 1 || stdout != "" || stderr != "gatehouse: state: another gatehouse runs on "+dir+"\n" {
+			t.Errorf("%v: %d %s%s", args, code, stdout, stderr)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "sim.sock")); err == nil {
+		t.Error("the refused one held the board")
+	}
+	unlock()
+	unlock, err = app.LockRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
 }

@@ -67,6 +67,11 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := app.LockRun(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	held, err := app.HoldBoard(ctx, cfg) // before sitesim, which wants the board
 	if err != nil {
 		return err
@@ -90,18 +95,28 @@ func (d *demo) run(ctx context.Context) error {
 		}
 		attended <- err
 	})
-	err = d.e.supervise(ctx)
+	err = d.e.watch(ctx, cfg)
 	cancel()
 	return errors.Join(err, <-attended)
 }
 
-// supervise is the parent process: it runs the agent as its child until ctx
-// ends (design.md promise 2).
+// supervise is the parent process of the site that the settings tell. A second
+// one on the same state is refused before it touches a line.
 func (e *env) supervise(ctx context.Context) error {
 	cfg, err := e.settings()
 	if err != nil {
 		return err
 	}
+	unlock, err := app.LockRun(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return e.watch(ctx, cfg)
+}
+
+// watch runs the agent as a child until ctx ends (design.md promise 2).
+func (e *env) watch(ctx context.Context, cfg *config.Config) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
