@@ -102,6 +102,9 @@ func (c Config) withDefaults() (Config, error) {
 // segmentSize returns the size at which a segment is closed.
 func (c Config) segmentSize() int64 { return min(max(c.Budget/8, minSegment), maxSegment) }
 
+// groupSize returns the size of a write, by the estimate of its events.
+func (c Config) groupSize() int { return int(min(maxGroup, c.segmentSize()/2)) }
+
 func (o Options) withDefaults() Options {
 	if o.Clock == nil {
 		o.Clock = func() (time.Time, bool) { return time.Now(), false }

@@ -14,6 +14,11 @@
 // handles, advances its cursor to the last Seq it has handled, and calls Wait
 // when Read gives nothing.
 //
+// Events that come in quick succession share a flush: as long as nobody waits
+// for a Receipt (Wait, Done), a write begins half a millisecond after the end of
+// the one before. A single event, all that is queued when somebody waits, a full
+// write and a queue that is a quarter full are written at once.
+//
 // # What happens when the disk is slow, full or broken
 //
 // The queue holds Config.Queue events (4096 by default) and MaxQueueBytes.

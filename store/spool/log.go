@@ -26,6 +26,7 @@ type Log struct {
 	state chan struct{} // slot of whoever writes the small files
 	broom chan struct{} // slot of whoever removes files
 	wake  chan struct{} // capacity 1: the queue is not empty
+	hurry chan struct{} // capacity 1: what is queued is to be written at once
 	trimc chan struct{} // capacity 1: there may be something to trim
 	ready chan struct{} // closed by Run
 	once  sync.Once     // for ready
@@ -34,6 +35,7 @@ type Log struct {
 	newest segmentName // owned by the holder of write; the latest name of the highest base
 	begin  *begin      // owned by the holder of write; a new log that must be begun first
 	buf    []byte      // owned by the holder of write; room for the records of a group
+	wrote  time.Time   // owned by Run; when it last wrote
 
 	mu sync.Mutex
 	// guards following; never held over I/O
@@ -45,6 +47,7 @@ type Log struct {
 	queue      []*item
 	taken      int // the first items of queue that are being written
 	queueBytes int
+	waiters    int // receipts of queued events that somebody waits for
 	lost       uint64
 	failing    bool // writing fails
 	running    bool
@@ -64,39 +67,75 @@ type item struct {
 	ev      site.Event
 	lost    uint64
 	size    int
-	receipt *Receipt
+	receipt Receipt // of an event; nobody has that of a count
 }
 
-// Receipt tells when an event is on disk.
+// Receipt tells when an event is on disk. As long as somebody has asked for
+// Done or Wait, the event is written without delay.
 type Receipt struct {
-	done chan struct{} // closed by the log after seq and err are set
-	seq  site.EventSeq
-	err  error
+	log *Log
+	// log.mu guards the following; seq and err do not change once done is closed
+	done     chan struct{} // nil: nobody has asked
+	finished bool
+	seq      site.EventSeq
+	err      error
 }
 
 // Done is closed when the event is on disk, or will never be.
-func (r *Receipt) Done() <-chan struct{} { return r.done }
+func (r *Receipt) Done() <-chan struct{} {
+	r.log.mu.Lock()
+	done, waits := r.await()
+	r.log.mu.Unlock()
+	if waits {
+		nudge(r.log.hurry)
+	}
+	return done
+}
+
+// await notes that somebody waits, and reports whether that is new. The caller
+// holds mu.
+func (r *Receipt) await() (done chan struct{}, waits bool) {
+	if r.done == nil {
+		r.done = make(chan struct{})
+		if r.finished {
+			close(r.done)
+		} else {
+			r.log.waiters++
+			waits = true
+		}
+	}
+	return r.done, waits
+}
 
 // Wait returns the event's number once it is durable. It returns ErrLost,
 // ErrTooLarge or ErrClosed when the event was not kept, and ctx's error when
 // that ends first: the event may still be written.
 func (r *Receipt) Wait(ctx context.Context) (site.EventSeq, error) {
-	select {
-	case <-r.done:
+	r.log.mu.Lock()
+	if r.finished {
+		defer r.log.mu.Unlock()
 		return r.seq, r.err
-	default:
+	}
+	done, waits := r.await()
+	r.log.mu.Unlock()
+	if waits {
+		nudge(r.log.hurry)
 	}
 	select {
-	case <-r.done:
+	case <-done:
 		return r.seq, r.err
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
 }
 
+// finish says what became of the event. The caller holds mu.
 func (r *Receipt) finish(seq uint64, err error) {
-	r.seq, r.err = site.EventSeq(seq), err
-	close(r.done)
+	r.seq, r.err, r.finished = site.EventSeq(seq), err, true
+	if r.done != nil {
+		r.log.waiters--
+		close(r.done)
+	}
 }
 
 // Append puts an event in the queue for the disk and returns at once, whatever
@@ -104,20 +143,22 @@ func (r *Receipt) finish(seq uint64, err error) {
 // Sealed must not be changed afterwards. When the queue is full the event is
 // counted, and an events_lost event is written in its place.
 func (l *Log) Append(ev site.Event) *Receipt {
-	r := &Receipt{done: make(chan struct{})}
-	size := estimate(&ev)
+	it := &item{ev: ev, size: estimate(&ev), receipt: Receipt{log: l}}
 	now, ok := l.opt.Clock()
 	l.mu.Lock()
-	err := l.admit(&item{ev: ev, size: size, receipt: r})
-	if err != nil && !errors.Is(err, ErrClosed) {
-		l.countLost(site.Event{Time: now, Trusted: ok})
+	if err := l.admit(it); err != nil {
+		if !errors.Is(err, ErrClosed) {
+			l.countLost(site.Event{Time: now, Trusted: ok})
+		}
+		it.receipt.finish(0, err)
 	}
+	crowded := l.crowded()
 	l.mu.Unlock()
-	if err != nil {
-		r.finish(0, err)
-	}
 	nudge(l.wake)
-	return r
+	if crowded {
+		nudge(l.hurry)
+	}
+	return &it.receipt
 }
 
 // admit queues an item or says why not. The caller holds mu.
@@ -133,6 +174,12 @@ func (l *Log) admit(it *item) error {
 	l.queue = append(l.queue, it)
 	l.queueBytes += it.size
 	return nil
+}
+
+// crowded reports whether a write would be no better for more events: it is
+// full, or the queue may become so. The caller holds mu.
+func (l *Log) crowded() bool {
+	return len(l.queue) >= l.cfg.Queue/gatherPart || l.queueBytes >= l.cfg.groupSize()
 }
 
 // countLost counts one more lost event at the end of the queue. There is at
@@ -241,14 +288,11 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.closed = true
-	queue := l.queue
+	for _, it := range l.queue {
+		it.receipt.finish(0, ErrClosed)
+	}
 	l.queue, l.queueBytes = nil, 0
 	l.mu.Unlock()
-	for _, it := range queue {
-		if it.receipt != nil {
-			it.receipt.finish(0, ErrClosed)
-		}
-	}
 	err := l.saveTime()
 	if l.active != nil {
 		err = errors.Join(err, l.active.Close())

@@ -34,7 +34,7 @@ func Open(cfg Config, opt Options) (*Log, Report, error) {
 		cfg: cfg, opt: opt, fs: opt.FS, log: opt.Logger,
 		write: make(chan struct{}, 1), maint: make(chan struct{}, 1), state: make(chan struct{}, 1),
 		broom: make(chan struct{}, 1),
-		wake:  make(chan struct{}, 1), trimc: make(chan struct{}, 1), ready: make(chan struct{}),
+		wake:  make(chan struct{}, 1), hurry: make(chan struct{}, 1), trimc: make(chan struct{}, 1), ready: make(chan struct{}),
 		news: make(chan struct{}), want: make(map[string]uint64),
 	}
 	if err := l.fs.MkdirAll(cfg.Dir); err != nil {

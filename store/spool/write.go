@@ -22,6 +22,14 @@ const (
 	retryStop = 3
 )
 
+const (
+	// gatherTime is the least time between the end of one write and the begin
+	// of the next, as long as nobody waits for an event and there is room.
+	gatherTime = 500 * time.Microsecond
+	// gatherPart is the part of the queue, one in so many, that waits no longer.
+	gatherPart = 4
+)
+
 // begin is a new log that is to be begun.
 type begin struct {
 	id     uint32
@@ -77,6 +85,7 @@ func (l *Log) Run(ctx context.Context) error {
 func (l *Log) drain(ctx context.Context) {
 	pause, stopping := retryFirst, 0
 	for {
+		l.gather(ctx)
 		more, err := l.writeSome()
 		if err == nil {
 			pause = retryFirst
@@ -100,6 +109,30 @@ func (l *Log) drain(ctx context.Context) {
 			t.Stop()
 		}
 		pause = min(pause*2, retryMost)
+	}
+}
+
+// gather lets events come together when they come so fast that each would cost
+// a write of its own. The first one after a pause is not delayed, nor is any
+// when somebody waits for a receipt.
+func (l *Log) gather(ctx context.Context) {
+	select {
+	case <-l.hurry:
+	default:
+	}
+	l.mu.Lock()
+	urgent := l.waiters > 0 || l.failing || len(l.queue) == 0 || l.crowded()
+	l.mu.Unlock()
+	wait := gatherTime - time.Since(l.wrote)
+	if urgent || wait <= 0 || ctx.Err() != nil {
+		return
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.hurry:
+	case <-ctx.Done():
 	}
 }
 
@@ -134,14 +167,13 @@ func (l *Log) writeSome() (more bool, err error) {
 	for _, it := range group {
 		l.queueBytes -= it.size
 	}
+	for i, it := range group {
+		it.receipt.finish(first+uint64(i), nil)
+	}
 	cleared := l.failing
 	l.failing = false
 	l.mu.Unlock()
-	for i, it := range group {
-		if it.receipt != nil {
-			it.receipt.finish(first+uint64(i), nil)
-		}
-	}
+	l.wrote = time.Now()
 	if cleared {
 		l.log.Info("events are written again")
 		l.opt.OnClear(FaultWrite)
@@ -159,7 +191,7 @@ func (l *Log) failed(err error) error {
 // group chooses the items of one write. They stay in the queue until they are
 // durable. The caller holds mu.
 func (l *Log) group() []*item {
-	limit := int(min(maxGroup, l.cfg.segmentSize()/2))
+	limit := l.cfg.groupSize()
 	n, size := 0, 0
 	for n < len(l.queue) && (n == 0 || size+l.queue[n].size <= limit) {
 		size += l.queue[n].size
