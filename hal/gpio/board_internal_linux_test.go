@@ -318,6 +318,7 @@ func TestInputsRequest(t *testing.T) {
 func TestEdges(t *testing.T) {
 	const up, down = uapi.LineEventRisingEdge, uapi.LineEventFallingEdge
 	m := pi(t)
+	m.levels = 0b01
 	g, err := m.board().Inputs(4, hal.Input{Line: "GPIO17"}, hal.Input{Line: "GPIO18"})
 	if err != nil {
 		t.Fatal(err)
@@ -380,6 +381,31 @@ func TestEdges(t *testing.T) {
 	}
 }
 
+// The first pulse of a line is over before the kernel looks: the level that the
+// line had from the start says so.
+func TestFirstPulse(t *testing.T) {
+	m := pi(t)
+	m.levels = 0b11
+	g, err := m.board().Inputs(4, hal.Input{Line: "GPIO17"}, hal.Input{Line: "GPIO18"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const up, down = uapi.LineEventRisingEdge, uapi.LineEventFallingEdge
+	for _, e := range [][]byte{
+		event(100, up, 2, 2), event(100+20e3, up, 2, 3), // the kernel's second event of the one edge
+		event(300e3, down, 1, 5), event(400e3, up, 1, 6), event(1000e3, up, 2, 7), // no pulse before it
+	} {
+		if _, err := m.queues[0].Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []hal.Edge{{Line: "GPIO18", Level: hal.High, At: 100}, {Line: "GPIO17", At: 300e3, Lost: true},
+		{Line: "GPIO17", Level: hal.High, At: 400e3}, {Line: "GPIO18", Level: hal.High, At: 1000e3}}
+	if d := cmp.Diff(want, []hal.Edge{<-g.Edges(), <-g.Edges(), <-g.Edges(), <-g.Edges()}); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 // Events go out by their numbers, each at most once.
 func TestSorter(t *testing.T) {
 	type step struct {
@@ -417,6 +443,20 @@ func TestSorter(t *testing.T) {
 			}
 		})
 	}
+	// Two edges of a line with the number of the second: what is missing is there.
+	twice := sorter{last: 4}
+	for _, e := range [][]byte{
+		event(60, uapi.LineEventFallingEdge, 1, 6), event(60, uapi.LineEventRisingEdge, 1, 6), event(70, uapi.LineEventFallingEdge, 2, 7),
+	} {
+		twice.add(lineEvent(e))
+	}
+	var got []uint32
+	for e, ok := twice.take(true); ok; e, ok = twice.take(true) {
+		got = append(got, e.seq())
+	}
+	if d := cmp.Diff([]uint32{5, 6, 7}, got); d != "" {
+		t.Errorf("a number twice (-want +got):\n%s", d)
+	}
 	var s sorter // whatever comes, little is held
 	for seq := range uint32(1000) {
 		s.add(lineEvent(event(0, uapi.LineEventRisingEdge, 1, seq+2)))
@@ -433,7 +473,7 @@ func TestSorter(t *testing.T) {
 func TestFullChannel(t *testing.T) {
 	names := map[uint32]hal.LineName{1: "GPIO17"}
 	to := make(chan hal.Edge, 2)
-	var tr tracker
+	tr := tracker{levels: map[hal.LineName]hal.Level{}}
 	send := func(seq uint32) {
 		t.Helper()
 		e, ok := tr.edge(event(time.Duration(seq), uapi.LineEventRisingEdge, 1, seq), names)

@@ -118,7 +118,7 @@ func (b *Board) Inputs(queue int, lines ...hal.Input) (hal.InputGroup, error) {
 		_ = g.f.Close()
 		return nil, fmt.Errorf("gpio: inputs %v: %w", g.names, err)
 	}
-	go g.watch()
+	go g.watch(g.start())
 	return g, nil
 }
 

@@ -32,7 +32,8 @@
 // and an edge before which a number is missing waits up to 2 ms for it. Of two
 // edges of one line that come before its thread ran, the kernel keeps the second:
 // a pulse of some 50 µs then is one edge to the level that the line had. It is
-// handed on like that, and is no loss.
+// handed on like that, and is no loss. What the thread makes twice of it is
+// dropped. All this was seen, and is tested, on a real kernel (make test-gpio).
 //
 // # Which library
 //

@@ -57,12 +57,12 @@ func (g *group) Close() error {
 
 // watch moves edges from the kernel's queue to the channel, in the order of
 // their numbers, until the group is closed or its chip is gone.
-func (g *group) watch() {
+func (g *group) watch(levels map[hal.LineName]hal.Level) {
 	defer close(g.done)
 	defer close(g.edges)
 	buf := make([]byte, 16*eventSize)
+	t := tracker{levels: levels}
 	var (
-		t tracker
 		s sorter
 		p pause
 	)
@@ -95,12 +95,33 @@ func (g *group) watch() {
 	}
 }
 
+// start returns the levels of the lines before the first edge is read; none when
+// they cannot be had: then the first pulse of a line may look like a loss.
+func (g *group) start() map[hal.LineName]hal.Level {
+	levels := make(map[hal.LineName]hal.Level, len(g.names))
+	v := uapi.LineValues{Mask: ^uapi.LineBitmap(0) >> (uapi.LinesMax - len(g.names))}
+	if err := g.b.k.values(g.f, &v); err != nil {
+		return levels
+	}
+	for i, name := range g.names {
+		levels[name] = v.Get(i) != 0
+	}
+	return levels
+}
+
 // tracker finds lost edges: by the kernel's numbers, and by a full channel.
 type tracker struct {
-	seq    uint32 // of the last event; they begin with 1
-	lost   bool   // the next edge tells
-	levels map[hal.LineName]hal.Level
+	seq    uint32                     // of the last event; they begin with 1
+	lost   bool                       // the next edge tells
+	levels map[hal.LineName]hal.Level // as far as they are known; not nil
+	short  hal.Edge                   // the last pulse that was one event, if it is its line's last event
 }
+
+// echo: the thread that made one event of a pulse may run once more for the edge
+// that it had seen already, and the kernel makes a second event of that
+// (edge_irq_thread, where there is no stamp). It comes at once; pulses of a reader
+// are at least as far apart.
+const echo = 200 * time.Microsecond
 
 // edge reads one event of the kernel.
 func (t *tracker) edge(b []byte, names map[uint32]hal.LineName) (hal.Edge, bool) {
@@ -114,21 +135,28 @@ func (t *tracker) edge(b []byte, names map[uint32]hal.LineName) (hal.Edge, bool)
 		return hal.Edge{}, false
 	}
 	e := hal.Edge{Line: name, Level: id == uapi.LineEventRisingEdge, At: time.Duration(at)}
-	if missing != 0 && !(missing == 1 && t.pulse(e)) {
-		t.lost = true
-	}
-	if t.levels == nil {
-		t.levels = make(map[hal.LineName]hal.Level, len(names))
+	same := t.same(e)
+	switch short := t.short; {
+	case missing == 1 && same:
+		t.short = e
+	case missing == 0 && same && short.Line == name && e.At-short.At < echo:
+		t.short = hal.Edge{}
+		return hal.Edge{}, false
+	default:
+		t.lost = t.lost || missing != 0
+		if short.Line == name {
+			t.short = hal.Edge{}
+		}
 	}
 	t.levels[name] = e.Level
 	return e, true
 }
 
-// pulse reports whether e brings its line to the level that it had: then the
+// same reports whether e brings its line to the level that it had: then the
 // line had changed and changed back before its thread in the kernel ran, which
 // told the second change alone. The one number that is missing is the first's,
 // and nothing is lost but its stamp.
-func (t *tracker) pulse(e hal.Edge) bool {
+func (t *tracker) same(e hal.Edge) bool {
 	level, known := t.levels[e.Line]
 	return known && level == e.Level
 }

@@ -30,6 +30,11 @@ type lineEvent [eventSize]byte
 // seq is the event's number in its request.
 func (e *lineEvent) seq() uint32 { return binary.NativeEndian.Uint32(e[16:]) }
 
+// what is the kind of edge and the line.
+func (e *lineEvent) what() (id, offset uint32) {
+	return binary.NativeEndian.Uint32(e[8:]), binary.NativeEndian.Uint32(e[12:])
+}
+
 // sorter brings events into the order of their numbers, which wrap around. The
 // zero value is for a new request.
 type sorter struct {
@@ -38,9 +43,7 @@ type sorter struct {
 }
 
 // add holds an event. One whose turn is over is dropped: its number was missed
-// when that of a later one was taken, so the loss is told already; or it is the
-// second one of a number, which the kernel makes of two edges that came while
-// the line's thread began.
+// when that of a later one was taken, so the loss is told already.
 func (s *sorter) add(e lineEvent) {
 	if int32(e.seq()-s.last) <= 0 {
 		return
@@ -49,10 +52,30 @@ func (s *sorter) add(e lineEvent) {
 	for i > 0 && int32(s.held[i-1].seq()-e.seq()) > 0 {
 		i--
 	}
-	if i > 0 && s.held[i-1].seq() == e.seq() {
+	if i > 0 && s.held[i-1].seq() == e.seq() && !s.split(i-1, &e) {
 		return
 	}
 	s.held = slices.Insert(s.held, i, e)
+}
+
+// split makes room for an event of the same number as the i-th, and reports
+// whether it is another edge. The kernel takes the number last: when a line
+// changes again while its thread makes an event of the change before, that event
+// gets the number of the second change, and so does the next. Where both are to
+// one level, the thread saw the second change already in the first event.
+func (s *sorter) split(i int, e *lineEvent) bool {
+	first := &s.held[i]
+	before := s.last
+	if i > 0 {
+		before = s.held[i-1].seq()
+	}
+	id, offset := e.what()
+	firstID, firstOffset := first.what()
+	if id == firstID || offset != firstOffset || before == e.seq()-1 {
+		return false
+	}
+	binary.NativeEndian.PutUint32(first[16:], e.seq()-1)
+	return true
 }
 
 // take returns the event whose turn it is. When nothing more is waited for, that
