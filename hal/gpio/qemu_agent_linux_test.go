@@ -108,7 +108,7 @@ func (m *machine) testOrder(t *testing.T) {
 		cards = append(cards, people[i%len(people)])
 	}
 	m.start(t, "/init", "burn")
-	m.edges(t, cards[:len(cards)/2])
+	m.edges(t, cards[:len(cards)/2], m.present, 0)
 	g := m.agent(t, "order")
 	for _, p := range cards {
 		g.swipe(t, p, granted(p))

@@ -193,16 +193,19 @@ func (m *machine) testClaims(t *testing.T) {
 // testEdges: each edge arrives once, in order, with a stamp of the moment.
 func (m *machine) testEdges(t *testing.T) {
 	begun := time.Now()
-	got := m.edges(t, people[3:4])
+	got := m.edges(t, people[3:4], m.present, 0)
 	if d := got[len(got)-1].At - got[0].At; d > time.Since(begun) || d < time.Duration(len(people[3].frame())-1)*2*half {
 		t.Errorf("by the stamps the frame took %v", d)
 	}
+	// Pulses as short as those of a real reader are for this processor, which now
+	// and then stands still for longer than it takes to send two.
+	m.edges(t, people, m.flash, 3)
 }
 
 // edges presents cards and wants each pulse at the other end, in order: as two
 // edges or, where the kernel's thread was late, as one to the level that the line
-// had. It returns the edges.
-func (m *machine) edges(t *testing.T, cards []person) []hal.Edge {
+// had. So many may be amiss. It returns the edges.
+func (m *machine) edges(t *testing.T, cards []person, present func(*testing.T, frame) bool, amiss int) []hal.Edge {
 	t.Helper()
 	p := m.start(t, "/init", "watch", "gpiochip0:0", "gpiochip0:1")
 	p.says(t, "held", soon)
@@ -212,13 +215,16 @@ func (m *machine) edges(t *testing.T, cards []person) []hal.Edge {
 		for _, one := range f {
 			want = append(want, hal.LineName(fmt.Sprint("gpiochip0:", lineOf(one))))
 		}
-		m.present(t, f)
+		if !present(t, f) {
+			amiss++ // the kernel was held up as well
+		}
 	}
 	time.Sleep(5 * settled)
 	p.signal(t, 15)
 	p.wait(t, bootLimit)
 	out, _ := p.said()
 	var got []hal.Edge
+	lost := 0
 	low := map[hal.LineName]bool{}
 	for i, line := range out[1:] {
 		var e hal.Edge
@@ -227,8 +233,11 @@ func (m *machine) edges(t *testing.T, cards []person) []hal.Edge {
 			t.Fatalf("%q: %v", line, err)
 		}
 		e.Level = level == hal.High.String()
-		if e.Lost || i > 0 && e.At <= got[i-1].At {
-			t.Errorf("edge %d: %+v after %+v", i, e, got[max(i-1, 0)])
+		if e.Lost {
+			lost++
+		}
+		if i > 0 && e.At <= got[i-1].At {
+			t.Errorf("edge %d: %+v after %+v", i, e, got[i-1])
 		}
 		if e.Level == hal.Low || !low[e.Line] {
 			pulses = append(pulses, e.Line)
@@ -236,10 +245,13 @@ func (m *machine) edges(t *testing.T, cards []person) []hal.Edge {
 		low[e.Line] = e.Level == hal.Low
 		got = append(got, e)
 	}
-	if diff := cmp.Diff(want, pulses); diff != "" {
-		t.Fatalf("pulses (-want +got):\n%s", diff)
+	t.Logf("%d pulses came as %d edges; a loss was told %d times", len(want), len(got), lost)
+	if diff := cmp.Diff(want, pulses); diff != "" && amiss == 0 {
+		t.Errorf("pulses (-want +got):\n%s", diff)
 	}
-	t.Logf("%d pulses came as %d edges", len(pulses), len(got))
+	if d := len(pulses) - len(want); max(d, -d, lost) > amiss {
+		t.Fatalf("%d pulses came of %d", len(pulses), len(want))
+	}
 	return got
 }
 
@@ -282,6 +294,20 @@ func (m *machine) present(t *testing.T, f frame) bool {
 type event struct {
 	Kind, Reason, Holder string
 	Cleared              bool
+}
+
+// flash sends a frame in pulses that may be over before the kernel looks.
+func (m *machine) flash(t *testing.T, f frame) bool {
+	t.Helper()
+	for _, one := range f {
+		m.set(lineOf(one), false)
+		m.set(lineOf(one), true)
+		if !m.taken(lineOf(one), soon) {
+			t.Fatalf("the kernel does not take an edge of line %d", lineOf(one))
+		}
+		time.Sleep(2 * half)
+	}
+	return true
 }
 
 // guest is an agent that runs in the machine.

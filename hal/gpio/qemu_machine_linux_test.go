@@ -119,6 +119,8 @@ func boot(t *testing.T, kernel, initrd string) *machine {
 	}
 	ask("cont", nil, nil)
 	if !m.until(bootLimit, func() bool { return m.ready }) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		t.Fatalf("the machine did not start:\n%s", strings.Join(m.console, "\n"))
 	}
 	return m
