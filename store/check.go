@@ -142,6 +142,13 @@ func (c *recordCheck) payload(path [][]byte, code byte, key, payload []byte) err
 			return fmt.Errorf("key of %d bytes", len(key))
 		}
 		return decodeCredential(payload, nil, &c.cred)
+	case codeUsed:
+		if string(key) == string(keyMark) {
+			return new(useMark).decode(payload)
+		}
+		if len(key) != len(credKey{}) || len(payload) != 4 {
+			return fmt.Errorf("%d bytes under a key of %d", len(payload), len(key))
+		}
 	case codeHolder:
 		_, _, err := decodeHolder(payload)
 		return err

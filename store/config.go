@@ -44,8 +44,8 @@ type Options struct {
 	// it; it must not block and must not call the store. Nil: nobody.
 	OnFault func(Report)
 	// OnCopied is told after each verified copy how far the log is no longer
-	// needed for it: every change with an event at or below seq is in the
-	// copy. Nil: nobody.
+	// needed for it: every change and every use with an event at or below seq
+	// is in the copy. Nil: nobody.
 	OnCopied func(seq site.EventSeq)
 }
 

@@ -57,13 +57,17 @@ func (s *Store) copyUpTo(ctx context.Context, n uint64) error {
 }
 
 // tagCopy writes the log's position into the policy file. The copy that is
-// begun after this holds every change whose event is at or below it.
+// begun after this holds every change and every use whose event is at or below
+// it.
 func (s *Store) tagCopy(ctx context.Context) (site.EventSeq, error) {
 	if err := s.holdWriter(ctx); err != nil {
 		return 0, err
 	}
 	defer func() { <-s.writer }()
 	seq := s.log.Last()
+	if err := s.flushUses(ctx); err != nil {
+		return 0, err
+	}
 	return seq, s.policy.update(func(tx *bbolt.Tx) error {
 		h, err := getHeader(tx)
 		if err != nil {

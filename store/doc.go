@@ -35,6 +35,19 @@
 // A change too large for an event (32 KiB of records) and an import keep only a
 // digest there and wait for a verified copy before they are acknowledged.
 //
+// # Uses
+//
+// A use of a counted credential is in force in memory at once. The policy file
+// has it within a second, in one transaction with a mark: how far the log was
+// read, and which uses are counted whose events had not come up to there. Open
+// and recovery count the granted accesses of the log above the mark, less
+// those. So a use is durable as soon as its event is; a cut between the two may
+// give one more use, and a use whose event is lost stays counted once the file
+// has it. Where events above the mark are gone from the log, or a limit is set
+// anew while an access is on its way to the log and a cut follows within a
+// second, a use too many may be counted, never one too few for the events that
+// there are.
+//
 // # Damage
 //
 // bbolt checksums its meta pages only, so every value carries a CRC-32C over its
@@ -44,8 +57,7 @@
 // check reads the file by itself, without bbolt (pages.go).
 //
 // A damaged policy file is set aside; the store goes on from the verified copy,
-// rolled forward with the changes of the event log, and uses of counted
-// credentials are counted again from it. All Hive nonces are replaced and all
+// rolled forward with the changes and the uses of the event log. All Hive nonces are replaced and all
 // counters jump. Without a copy the policy is rebuilt from the log alone; if the
 // log does not hold every change from the first, what was lost might be a
 // revocation or a block, so Lookup refuses with ErrIncomplete until a person

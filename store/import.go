@@ -276,7 +276,11 @@ func (im *importer) one(tx *bbolt.Tx, e *stageEntry, row *stagedRow, live *crede
 		im.res.StillBlocked++
 	}
 	if live == nil || live.Uses != rec.Uses || live.Function != rec.Function {
-		if b := tx.Bucket(bucketUsed); b != nil && b.Get(e.key[:]) != nil {
+		used, err := usedIn(tx, &e.key)
+		if err != nil {
+			return rec, err
+		}
+		if im.s.uses.most(&e.key, used) > 0 {
 			im.resets = append(im.resets, e.key)
 		}
 	}
@@ -443,6 +447,9 @@ func (im *importer) event() site.Event {
 
 // put makes the records of a small import inside a change.
 func (im *importer) put(c *change) error {
+	if err := im.s.flushUsesIn(c.tx); err != nil {
+		return err
+	}
 	im.resolve(c.tx, c.h)
 	b, err := c.creds()
 	if err != nil {

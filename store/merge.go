@@ -408,8 +408,11 @@ func (im *importer) switchTo(tx *bbolt.Tx, h *header, gen uint32) error {
 	if err := s.clearOutbox(tx); err != nil {
 		return err
 	}
+	if err := s.flushUsesIn(tx); err != nil {
+		return err
+	}
 	for _, k := range im.resets {
-		if err := tx.Bucket(bucketUsed).Delete(k[:]); err != nil {
+		if err := errors.Join(forgetWaiting(tx, &k), tx.Bucket(bucketUsed).Delete(k[:])); err != nil {
 			return err
 		}
 	}

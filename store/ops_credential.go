@@ -79,7 +79,15 @@ func (c *change) putCredential(key *credKey, rec *credential) error {
 
 // resetUses starts the count of uses anew.
 func (c *change) resetUses(key *credKey) error {
+	if len(c.resets) == 0 {
+		if err := c.s.flushUsesIn(c.tx); err != nil {
+			return err
+		}
+	}
 	c.resets = append(c.resets, *key)
+	if err := forgetWaiting(c.tx, key); err != nil {
+		return err
+	}
 	if b, err := contentBucket(c.tx, c.h, codeUsed); err != nil || b.Get(key[:]) == nil {
 		return err
 	}

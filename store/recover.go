@@ -147,13 +147,11 @@ func (s *Store) settle(ctx context.Context, rep *Report, noBase bool) error {
 	if h, err = s.readHeader(&s.policy); err != nil {
 		return err
 	}
-	if rep.FromCopy || noBase || s.log.MaxChange() > h.Change {
-		if err := s.rollForward(ctx, rep, h, noBase); err != nil {
-			return err
-		}
-		if h, err = s.readHeader(&s.policy); err != nil {
-			return err
-		}
+	if err := s.rollForward(ctx, rep, h, noBase); err != nil {
+		return err
+	}
+	if h, err = s.readHeader(&s.policy); err != nil {
+		return err
 	}
 	rep.Incomplete = h.Incomplete
 	s.logged.Store(min(s.log.MaxChange(), h.Change))
@@ -183,42 +181,55 @@ func trashOthers(tx *bbolt.Tx, live uint32) error {
 	return nil
 }
 
-// rollForward applies the changes of the log that the file lacks. Contents are
-// absolute, so one that the file has does no harm. Uses of counted credentials
-// since the copy are counted again from the events of access.
+// rollForward applies the changes of the log that the file lacks, and counts
+// the uses that it lacks. Contents are absolute and the mark says which uses
+// are counted, so nothing that the file has is done twice.
 func (s *Store) rollForward(ctx context.Context, rep *Report, h header, noBase bool) error {
-	from := site.EventSeq(h.CopySeq) + 1
 	top := s.log.MaxChange()
+	changes := rep.FromCopy || noBase || top > h.Change
 	applied := make(map[uint64]bool)
 	base := h.Change
+	var at, marked site.EventSeq
 	err := s.policy.update(func(tx *bbolt.Tx) error {
 		clear(applied)
 		h.Change = base
-		err := s.log.Scan(ctx, from, func(e site.Event) error {
-			switch {
-			case e.Kind == site.KindPolicy && e.Change > base && len(e.Sealed) > 0 && !applied[e.Change]:
-				if err := s.applySealed(tx, &h, e); err != nil {
+		r, exact, err := s.recounterFor(tx, &h, rep.FromCopy, noBase)
+		if err != nil {
+			return err
+		}
+		from := r.from
+		if changes {
+			from = min(from, site.EventSeq(h.CopySeq))
+		}
+		err = s.log.Scan(ctx, from+1, func(e site.Event) error {
+			if e.Kind == site.KindPolicy && e.Change > base && len(e.Sealed) > 0 && !applied[e.Change] {
+				if err := s.applySealed(r, e); err != nil {
 					s.lg.Error("change not rolled forward", "change", e.Change, "err", err)
 					return nil
 				}
 				applied[e.Change] = true
-			case e.Kind == site.KindAccess && e.Reason.Grants() && e.Credential != "" && (rep.FromCopy || noBase):
-				return s.recount(tx, &h, e.Credential)
 			}
-			return nil
+			return r.event(&e)
 		})
 		if err != nil {
 			return err
 		}
-		h.Change = max(base, top)
+		at, marked = r.at, r.from
+		if !changes && exact && r.added == 0 && r.at < r.from+markEvery {
+			return errNothing
+		}
+		if marked = at; changes {
+			h.Change = max(base, top)
+		}
 		if noBase && uint64(len(applied)) < h.Change {
 			h.Incomplete = true
 		}
-		return putHeader(tx, &h)
+		return errors.Join(putMark(tx, useMark{seq: at}), putHeader(tx, &h))
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNothing) {
 		return fmt.Errorf("roll forward: %w", err)
 	}
+	s.uses.began(at, marked)
 	rep.RolledForward += len(applied)
 	if top > base {
 		rep.MissingChanges += top - base - uint64(len(applied))
@@ -226,7 +237,30 @@ func (s *Store) rollForward(ctx context.Context, rep *Report, h header, noBase b
 	return nil
 }
 
-func (s *Store) applySealed(tx *bbolt.Tx, h *header, e site.Event) error {
+// recounterFor begins at the file's mark; exact says that the mark needs not be
+// written anew. A file of before there were marks is taken to be complete. A
+// mark above all of the log is of another one, which was lost: all that is in
+// this one is older than the counts.
+func (s *Store) recounterFor(tx *bbolt.Tx, h *header, fromCopy, noBase bool) (r *recounter, exact bool, err error) {
+	last := s.log.Last()
+	m, found, err := getMark(tx)
+	if err != nil {
+		return nil, false, err
+	}
+	switch {
+	case found:
+	case fromCopy:
+		m.seq = site.EventSeq(h.CopySeq)
+	case !noBase:
+		m.seq = last
+	}
+	exact = found && len(m.waiting) == 0 && m.seq <= last
+	m.seq = min(m.seq, last)
+	return &recounter{s: s, tx: tx, h: h, from: m.seq, prev: m.seq, waiting: m.waiting, at: last}, exact, nil
+}
+
+// applySealed makes a change of the log.
+func (s *Store) applySealed(r *recounter, e site.Event) error {
 	content, err := s.keys.openContent(e.Change, e.Sealed)
 	if err != nil {
 		return err
@@ -236,29 +270,11 @@ func (s *Store) applySealed(tx *bbolt.Tx, h *header, e site.Event) error {
 		return err
 	}
 	return eachContent(content, func(code byte, key, value []byte) error {
-		return applyRaw(tx, h, code, key, value)
+		if code == codeUsed && len(key) == len(credKey{}) {
+			delete(r.waiting, credKey(key)) // its count begins anew
+		}
+		return applyRaw(r.tx, r.h, code, key, value)
 	})
-}
-
-// recount counts one use of a counted credential.
-func (s *Store) recount(tx *bbolt.Tx, h *header, id site.CredentialID) error {
-	b, err := contentBucket(tx, h, codeCredential)
-	if err != nil {
-		return err
-	}
-	key, v, err := findKey(b, id)
-	if err != nil {
-		return nil // gone since
-	}
-	var rec credential
-	if err := s.decodeCredential(key[:], v, &rec); err != nil || !counted(&rec) {
-		return err
-	}
-	used, err := usedIn(tx, &key)
-	if err != nil {
-		return err
-	}
-	return putUsed(tx, &key, used+1)
 }
 
 // recoverPolicy sets the policy file aside and goes on from the copy, rolled

@@ -157,7 +157,7 @@ func (s *Store) recoverLive(ctx context.Context, cause error) {
 		_ = s.policy.close()
 		s.lg.Error("policy file could not be recovered; doors refuse", "err", err)
 	}
-	s.uses.reset(nil)
+	s.uses.replaced()
 	s.names.forget()
 	s.drain(s.wantCheck)
 	s.told(rep)

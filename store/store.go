@@ -323,7 +323,7 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		s.writer <- struct{}{} // never given back: no change after this
 		close(s.done)
-		if err = s.flushUses(); errors.Is(err, ErrFault) {
+		if err = s.flushUses(context.Background()); errors.Is(err, ErrFault) {
 			err = nil // said before; the file is set aside at the next start
 		}
 		closed := error(ErrClosed)
