@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -277,6 +278,85 @@ func TestKeyMissingOrWrong(t *testing.T) {
 	}
 	s, _ = openStore(t, dir, l)
 	closeStore(t, s)
+}
+
+// TestDamageAndOtherKey: what is damaged is not set aside while the copy, or
+// the devices file, says that it is of another key; a file with one good meta
+// page is gone on with, for that copy is not better.
+func TestDamageAndOtherKey(t *testing.T) {
+	oneMeta := func(raw []byte) []byte { clear(raw[:4096]); return raw }
+	cut := func(raw []byte) []byte { return raw[:9000] }
+	tests := []struct {
+		name    string
+		foreign []string // files of another store
+		damage  func([]byte) []byte
+		want    error
+	}{
+		{"one meta, the copy", []string{"policy.copy.db"}, oneMeta, nil},
+		{"cut, the copy", []string{"policy.copy.db"}, cut, store.ErrKeyWrong},
+		{"cut, the devices", []string{"devices.db"}, cut, store.ErrKeyWrong},
+		{"one meta, all", []string{"policy.db", "policy.copy.db", "devices.db"}, oneMeta, store.ErrKeyWrong},
+		{"cut, all", []string{"policy.db", "policy.copy.db", "devices.db"}, cut, store.ErrKeyWrong},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, other := t.TempDir(), t.TempDir()
+			l := &storetest.Log{}
+			var c card.Bits
+			for _, d := range []string{other, dir} {
+				dl := &storetest.Log{}
+				if d == dir {
+					dl = l
+				}
+				s, _ := openStore(t, d, dl)
+				c = fill(t, s, 30)[0]
+				if err := s.Copy(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				closeStore(t, s)
+			}
+			for _, name := range tt.foreign {
+				replace(t, filepath.Join(dir, name), func([]byte) []byte { return read(t, filepath.Join(other, name)) })
+			}
+			path := filepath.Join(dir, "policy.db")
+			replace(t, path, tt.damage)
+			before := read(t, path)
+			s, rep, err := store.Open(store.Config{Dir: dir}, l, store.Options{})
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("got %v", err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "quarantine")); !errors.Is(err, fs.ErrNotExist) {
+				t.Error("a file was set aside")
+			}
+			if tt.want != nil {
+				if !bytes.Equal(read(t, path), before) {
+					t.Error("the file was touched")
+				}
+				return
+			}
+			defer closeStore(t, s)
+			if rep.PolicyDamage == nil || len(lookup(t, s, c)) != 1 {
+				t.Errorf("report %+v", rep)
+			}
+		})
+	}
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// replace changes a file.
+func replace(t testing.TB, path string, fn func([]byte) []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, fn(read(t, path)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestNoCopy damages the policy where no copy is: the log has it all, or the

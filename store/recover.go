@@ -39,7 +39,7 @@ func (s *Store) openPolicy(ctx context.Context, rep *Report, fresh bool) error {
 	if err == nil && metas < 2 {
 		// bbolt would go on from the commit before, and write over what is damaged.
 		err = damaged("%s: one of two meta pages is damaged", path)
-		if ok, cerr := s.copyUsable(ctx, rep); cerr == nil && !ok {
+		if ok, _, cerr := s.copyUsable(ctx); cerr != nil || !ok {
 			rep.PolicyDamage, err = err, nil // there is nothing better
 		}
 	}
@@ -279,7 +279,8 @@ func (s *Store) applySealed(r *recounter, e site.Event) error {
 
 // recoverPolicy sets the policy file aside and goes on from the copy, rolled
 // forward. Without a copy it begins with nothing and takes all that the log
-// has; if that does not reach back to the first change, Lookup refuses.
+// has; if that does not reach back to the first change, Lookup refuses. Nothing
+// is moved before it is certain what it goes on from and that the key is right.
 func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) error {
 	// The copy is attached before it is rolled forward, and a card that was
 	// revoked since would pass: nothing is looked up until it is published.
@@ -287,14 +288,23 @@ func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) err
 	s.status.Store(&fault)
 	_ = s.policy.close()
 	rep.PolicyDamage = cause
+	ok, copyDamage, err := s.copyUsable(ctx)
+	if err == nil {
+		err = s.othersKey(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
 	if err := s.quarantine(rep, policyName); err != nil {
 		return err
 	}
-	path := s.path(policyName)
-	ok, err := s.copyUsable(ctx, rep)
-	if err != nil {
-		return err
+	if copyDamage != nil {
+		s.lg.Error("copy of the policy is damaged", "err", copyDamage)
+		if err := s.quarantine(rep, copyName); err != nil {
+			return err
+		}
 	}
+	path := s.path(policyName)
 	rep.FromCopy = ok
 	if ok {
 		err = writeWhole(path, func(f *os.File) error {
@@ -324,23 +334,38 @@ func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) err
 	return nil
 }
 
-// copyUsable checks the copy whole. A damaged one is set aside as well.
-func (s *Store) copyUsable(ctx context.Context, rep *Report) (bool, error) {
-	have, err := exists(s.path(copyName))
+// copyUsable checks the copy whole and moves nothing. damage says what is wrong
+// with one that may be set aside; err, that it cannot be judged or is another
+// key's.
+func (s *Store) copyUsable(ctx context.Context) (ok bool, damage, err error) {
+	path := s.path(copyName)
+	have, err := exists(path)
 	if err != nil || !have {
-		return false, err
+		return false, nil, err
 	}
-	in, err := inspectFile(ctx, s.path(copyName))
+	in, err := inspectFile(ctx, path)
 	switch {
 	case err == nil && in.header.Check != s.keys.check:
-		return false, fmt.Errorf("%s: %w", s.path(copyName), ErrKeyWrong)
+		return false, nil, fmt.Errorf("%s: %w", path, ErrKeyWrong)
 	case err == nil:
-		return true, nil
+		return true, nil, nil
 	case errors.Is(err, ErrNewer) || !isDamage(err):
-		return false, err
+		return false, nil, err
 	}
-	s.lg.Error("copy of the policy is damaged", "err", err)
-	return false, s.quarantine(rep, copyName)
+	return false, err, nil
+}
+
+// othersKey looks whether a sound devices file is of another key: then the key
+// is what is wrong, and a policy made anew under it would be lost with it.
+func (s *Store) othersKey(ctx context.Context) error {
+	if s.devices.db.Load() != nil {
+		return nil // it was opened with the key
+	}
+	path := s.path(devicesName)
+	if in, err := inspectFile(ctx, path); err == nil && in.header.Check != s.keys.check {
+		return fmt.Errorf("%s: %w", path, ErrKeyWrong)
+	}
+	return ctx.Err()
 }
 
 // quarantine moves a file aside under the time; it is never deleted.
