@@ -15,7 +15,7 @@
 // (Vender). Of several requests with one nonce one wins.
 //
 // Once accepted, an operation is not cut short when its client goes away; it has
-// ten seconds, then the answer is a signed refusal with the reason fault. No
+// nine to ten seconds, then the answer is a signed refusal with the reason fault. No
 // answer has a status of 500 or above.
 //
 // # Events

@@ -33,7 +33,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, req *http.Request) {
 		writeReply(w, http.StatusBadRequest, append(plainReply(err.Error()), '\n'))
 		return
 	}
-	reply, status, device, err := s.answer(req.Context(), body, origin{via: ViaHTTP})
+	reply, status, device, err := s.answer(body, origin{via: ViaHTTP})
 	if err != nil {
 		s.log.Debug("hive request was refused unread", "peer", req.RemoteAddr, "device", hive.ASCII(string(device), maxItem), "err", err)
 		reply = append(reply, '\n')

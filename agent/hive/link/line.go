@@ -136,7 +136,7 @@ func (l *Line) serve(ctx context.Context, port hal.Port) (worked bool, err error
 		}
 		var failed error
 		lines.feed(buf[:n], func(line []byte) {
-			if reply := l.answer(ctx, line); reply != nil && failed == nil {
+			if reply := l.answer(line); reply != nil && failed == nil {
 				_, failed = port.Write(reply)
 			}
 		}, l.skipped)
@@ -148,8 +148,8 @@ func (l *Line) serve(ctx context.Context, port hal.Port) (worked bool, err error
 }
 
 // answer returns the reply to one line with its end, or nil.
-func (l *Line) answer(ctx context.Context, line []byte) []byte {
-	reply, _, device, err := l.s.answer(ctx, line, origin{via: ViaSerial, device: l.cfg.Device, reader: l.cfg.Reader})
+func (l *Line) answer(line []byte) []byte {
+	reply, _, device, err := l.s.answer(line, origin{via: ViaSerial, device: l.cfg.Device, reader: l.cfg.Reader})
 	if err != nil {
 		l.skipped()
 		if device != l.cfg.Device {

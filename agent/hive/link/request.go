@@ -75,7 +75,7 @@ func (r *request) note() string {
 // end of line, and its HTTP status. err is not nil for a body that is no
 // envelope (hive.md, the last paragraph of Checks): the reply is then unsigned
 // and says what is wrong, and device is what the body named, if that was read.
-func (s *Server) answer(ctx context.Context, body []byte, from origin) (reply []byte, status int, device site.DeviceName, err error) {
+func (s *Server) answer(body []byte, from origin) (reply []byte, status int, device site.DeviceName, err error) {
 	env, err := hive.ParseRequest(body)
 	if err != nil {
 		return plainReply(err.Error()), http.StatusBadRequest, env.Device, err
@@ -85,10 +85,8 @@ func (s *Server) answer(ctx context.Context, body []byte, from origin) (reply []
 		s.faults.add("", causeDevice)
 		return plainReply("Cannot find device."), statusFor(env.Data, http.StatusBadRequest), env.Device, nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), operationTime)
-	defer cancel()
 	r := request{from: from, dev: d, data: env.Data, status: http.StatusOK, members: make([]hive.Member, 0, 12)}
-	s.check(ctx, &r, env.Checksum)
+	s.check(s.limits.context(), &r, env.Checksum)
 	r.set("version", hive.Int(1))
 	r.set("random", random16())
 	return hive.Encode(d.Key, d.Name, hive.Fields(r.members...)), statusFor(env.Data, r.status), env.Device, nil
@@ -188,7 +186,7 @@ func (s *Server) versionAllowed(r *request) (bool, error) {
 	case r.dev.Versions&Version2 == 0:
 		return true, nil
 	}
-	saw, err := s.deps.Nonces.SawVersion2(r.dev.Name)
+	saw, err := s.spokeVersion2(r.dev)
 	return !saw, err
 }
 
@@ -217,6 +215,7 @@ func (s *Server) checkNonce(ctx context.Context, r *request) {
 		r.setNonce(current)
 		return
 	}
+	r.dev.spoke2.Store(maySpeak2) // before the nonce can move
 	if bits, ok := badgeOf(r.data); ok && r.operation == opVend {
 		s.vendOnce(ctx, r, bits, given)
 		return

@@ -18,9 +18,6 @@ import (
 // MinKey is the shortest key that is accepted, in bytes (hive.md, Envelope).
 const MinKey = 16
 
-// operationTime bounds what an accepted request may wait for the store.
-const operationTime = 10 * time.Second
-
 // noteVersion1 marks the events of a request that anybody could have recorded
 // and sent again.
 const noteVersion1 = "hive version 1: no replay protection"
@@ -29,6 +26,29 @@ const noteVersion1 = "hive version 1: no replay protection"
 type device struct {
 	DeviceConfig
 	spoke1 atomic.Bool // an accepted request in version 1 since the start
+	spoke2 atomic.Uint32
+}
+
+// What is known of a device having spoken version 2. A device goes from
+// spokeUnknown to neverSpoke2, and from either to maySpeak2, for good.
+const (
+	spokeUnknown uint32 = iota
+	neverSpoke2         // Nonces said so, and no nonce was offered to it since
+	maySpeak2           // Nonces must be asked
+)
+
+// spokeVersion2 reports whether the device ever had a packet of version 2
+// accepted. Nonces is asked once, and each time for a device that tried.
+func (s *Server) spokeVersion2(d *device) (bool, error) {
+	if d.spoke2.Load() == neverSpoke2 {
+		return false, nil
+	}
+	saw, err := s.deps.Nonces.SawVersion2(d.Name)
+	if err == nil && !saw {
+		// Not where a nonce was offered while Nonces was asked.
+		d.spoke2.CompareAndSwap(spokeUnknown, neverSpoke2)
+	}
+	return saw, err
 }
 
 // Server answers the Hive devices of the site.
@@ -40,6 +60,7 @@ type Server struct {
 	items   map[string]bool // every item that any device has
 	lines   []*Line
 	faults  *faults
+	limits  deadlines
 	ready   chan struct{}
 }
 
@@ -153,7 +174,7 @@ func (s *Server) Warnings() []string {
 			continue
 		}
 		if d.Versions&Version2 != 0 {
-			if saw, err := s.deps.Nonces.SawVersion2(d.Name); err == nil && saw {
+			if saw, err := s.spokeVersion2(d); err == nil && saw {
 				continue // not let back to 1
 			}
 		}
