@@ -14,6 +14,10 @@ import (
 // again, since that may have been set.
 const idle = 10 * time.Second
 
+// early is by how much the timer may fire before anything is due. A tick then
+// changes nothing.
+const early = 100 * time.Millisecond
+
 // owner is the goroutine's own: nobody else has a pointer to it, save the
 // functions that run on it.
 type owner struct {
@@ -21,6 +25,7 @@ type owner struct {
 	s     State
 	began time.Time
 	timer *time.Timer
+	armed time.Duration // when the timer fires; zero: it has
 	edges <-chan hal.Edge // nil: no inputs
 	keep  keeping
 }
@@ -90,17 +95,22 @@ func (o *owner) lost(err error) error {
 	return fmt.Errorf("%s: %w", o.d, err)
 }
 
-// arm sets the timer for what falls due next.
+// arm sets the timer for what falls due next, unless it fires shortly before
+// that anyway: a busy door would set it for each card.
 func (o *owner) arm() {
-	wait := idle
 	now := time.Since(o.began)
+	due := now + idle
 	if at, ok := o.s.Next(&o.d.cfg); ok {
-		wait = min(wait, at-now)
+		due = min(due, at)
 	}
 	if at, ok := o.keep.next(); ok {
-		wait = min(wait, at-now)
+		due = min(due, at)
 	}
-	o.timer.Reset(max(wait, 0))
+	if o.armed > 0 && o.armed <= due && due-o.armed < early {
+		return
+	}
+	o.armed = max(due, now, 1)
+	o.timer.Reset(o.armed - now)
 }
 
 // serve handles one message. Cards come after all else that is ready.
@@ -150,6 +160,7 @@ func (o *owner) serveAny(ctx context.Context) error {
 }
 
 func (o *owner) tick() {
+	o.armed = 0
 	o.step(Tick{})
 	o.keep.submit(o)
 }
