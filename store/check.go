@@ -27,18 +27,23 @@ func inspectFile(ctx context.Context, path string) (inspection, error) {
 		return inspection{}, err
 	}
 	defer f.Close()
+	return inspectOpen(ctx, f, f)
+}
+
+// inspectOpen is inspectFile for an open file, read through r.
+func inspectOpen(ctx context.Context, f *os.File, r io.ReaderAt) (inspection, error) {
 	fi, err := f.Stat()
 	if err != nil {
 		return inspection{}, err
 	}
-	m, valid, err := readMeta(f, fi.Size())
+	m, valid, err := readMeta(r, fi.Size())
 	if err != nil {
-		return inspection{}, damaged("%s: %w", path, err)
+		return inspection{}, damaged("%s: %w", f.Name(), err)
 	}
-	in, err := inspectTree(ctx, f, fi.Size(), m)
+	in, err := inspectTree(ctx, r, fi.Size(), m)
 	in.metas = valid
 	if err != nil && ctx.Err() == nil {
-		err = damaged("%s: %w", path, err)
+		err = damaged("%s: %w", f.Name(), err)
 	}
 	return in, err
 }

@@ -74,6 +74,9 @@ type Report struct {
 	// Uncopied says why a verified copy that was due could not be made; given to
 	// OnFault only.
 	Uncopied error
+	// CopyDamage says what was wrong with the verified copy, which is set aside;
+	// a new one is made at once. Given to OnFault only.
+	CopyDamage error
 }
 
 // Damaged reports whether anything was wrong.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -117,22 +116,4 @@ func (w *ctxWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return w.f.Write(p)
-}
-
-// copyChange returns the change that the copy on disk holds, 0 where there is
-// none that can be read.
-func (s *Store) copyChange() (n uint64) {
-	_ = guard(func() error {
-		db, err := bbolt.Open(s.path(copyName), 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second, NoStatistics: true})
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		return viewDB(db, func(tx *bbolt.Tx) error {
-			h, err := getHeader(tx)
-			n = h.Change
-			return err
-		})
-	})
-	return n
 }

@@ -54,7 +54,9 @@
 // bucket, key and payload. All reads run with faults of the memory map and
 // panics turned into errors that match ErrFault. A file of up to 32 MiB is
 // checked whole before Open returns, a larger one by Run soon after start. The
-// check reads the file by itself, without bbolt (pages.go).
+// check reads the file by itself, without bbolt (pages.go). The copy is checked
+// in the same way soon after start and every day; a damaged one is set aside,
+// told of, and made anew at once.
 //
 // A damaged policy file is set aside; the store goes on from the verified copy,
 // rolled forward with the changes and the uses of the event log. All Hive nonces are replaced and all

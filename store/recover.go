@@ -467,7 +467,6 @@ func (s *Store) counterBase() uint64 {
 
 // queueFault keeps the event of a recovery until Run writes it to the log.
 func (s *Store) queueFault(what string, rep *Report) {
-	now, trusted := s.opt.Clock()
 	text := what + " damaged"
 	for _, q := range rep.Quarantined {
 		text += ", set aside as " + filepath.Base(q)
@@ -481,6 +480,12 @@ func (s *Store) queueFault(what string, rep *Report) {
 	} else {
 		text += "; nonces and counters are new"
 	}
+	s.queueEvent(text)
+}
+
+// queueEvent keeps the event of a fault until Run writes it to the log.
+func (s *Store) queueEvent(text string) {
+	now, trusted := s.opt.Clock()
 	s.eventsMu.Lock()
 	s.events = append(s.events, site.Event{Time: now, Trusted: trusted, Kind: site.KindFault, Text: text, Source: site.SourceOperator})
 	s.eventsMu.Unlock()

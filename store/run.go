@@ -37,9 +37,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (s *Store) String() string { return "store" }
 
 // Run does the background work until ctx ends: it writes to the log what a cut
-// kept out of it, checks a large file, flushes uses, makes copies, deletes old
-// generations, and recovers from damage that a read has met. It returns nil
-// when ctx ends, after all of it has stopped.
+// kept out of it, checks a large file, flushes uses, makes and checks copies,
+// deletes old generations, and recovers from damage that a read has met. It
+// returns nil when ctx ends, after all of it has stopped.
 func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.maintain(ctx) })
@@ -194,8 +194,8 @@ func (s *Store) told(rep Report) {
 	}
 }
 
-// copyLoop makes the copies that are due, checks a large file once, and
-// deletes old generations.
+// copyLoop makes the copies that are due, checks a large file once and the
+// copy every day, and deletes old generations.
 func (s *Store) copyLoop(ctx context.Context) {
 	if s.checkAll {
 		if !pause(ctx, checkAfter) {
@@ -206,7 +206,11 @@ func (s *Store) copyLoop(ctx context.Context) {
 	}
 	// A cut after a bulk change leaves a copy that lacks it.
 	s.copied.Store(s.copyChange())
-	if have, err := exists(s.path(copyName)); err == nil && !have || s.copied.Load() < s.Snapshot().Version {
+	have, err := exists(s.path(copyName))
+	if have && s.copied.Load() == 0 && s.Snapshot().Version > 0 {
+		s.checkCopy(ctx) // it cannot be read: do not just write over it
+	}
+	if err == nil && !have || s.copied.Load() < s.Snapshot().Version {
 		s.copyDue(ctx, 0)
 	}
 	var due <-chan time.Time
@@ -215,11 +219,16 @@ func (s *Store) copyLoop(ctx context.Context) {
 		defer t.Stop()
 		due = t.C
 	}
+	check := time.NewTimer(checkAfter)
+	defer check.Stop()
 	for {
 		s.report("delete old generation", s.clearUp(ctx))
 		select {
 		case <-ctx.Done():
 			return
+		case <-check.C:
+			s.checkCopy(ctx)
+			check.Reset(copyCheckEvery)
 		case <-s.wantTrash:
 		case <-due:
 			if n := s.Snapshot().Version; n > s.copied.Load() {
