@@ -59,6 +59,9 @@ func appendValue(dst []byte, v Value, f form) []byte {
 }
 
 func appendArray(dst []byte, v Value, f form) []byte {
+	if v.bytes && v.raw != "" {
+		return append(dst, v.raw...) // what is parsed so has its canonical form
+	}
 	dst = append(dst, '[')
 	if v.bytes {
 		for i := range len(v.text) {

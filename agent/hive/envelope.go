@@ -3,7 +3,6 @@ package hive
 import (
 	"bytes"
 	"crypto/sha512"
-	"crypto/subtle"
 	"encoding/hex"
 	"strings"
 	"unicode/utf8"
@@ -56,8 +55,7 @@ func parseEnvelope(b []byte, needDevice bool) (Envelope, error) {
 // Checksum returns the upper-case hex SHA-512 of the key and the canonical
 // bytes.
 func Checksum(key, canonical []byte) string {
-	buf := make([]byte, 0, 256)
-	sum := sha512.Sum512(append(append(buf, key...), canonical...))
+	sum := sumOf(key, canonical)
 	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }
 
@@ -67,18 +65,18 @@ func Checksum(key, canonical []byte) string {
 // each is tried to the end, and sums are compared in constant time.
 func Verify(key []byte, data Value, checksum string) bool {
 	got, ok := decodeSum(checksum)
-	buf := append(make([]byte, 0, 2*len(key)+2*len(data.raw)+64), key...)
-	buf = appendData(buf, data, formPerl)
-	right := sumEqual(buf, got)
-	perl := len(buf)
-	buf = append(buf, key...)
+	w := works.get()
+	defer works.put(w)
+	w.buf = appendData(w.buf, data, formPerl)
+	right := w.sumEqual(key, w.buf, got)
+	perl := len(w.buf)
 	try := func(f form) {
-		buf = appendData(buf[:perl+len(key)], data, f)
-		if alt := buf[perl:]; !bytes.Equal(alt, buf[:perl]) {
-			right |= sumEqual(alt, got)
+		w.buf = appendData(w.buf[:perl], data, f)
+		if alt := w.buf[perl:]; !bytes.Equal(alt, w.buf[:perl]) {
+			right |= w.sumEqual(key, alt, got)
 		}
 	}
-	if high, wide := charsOf(buf[len(key):perl]); high && !wide {
+	if high, wide := charsOf(w.buf[:perl]); high && !wide {
 		try(formLatin1)
 	}
 	try(formOwn)
@@ -89,8 +87,10 @@ func Verify(key []byte, data Value, checksum string) bool {
 // canonical and is hashed as it arrived.
 func (e Envelope) VerifyReply(key []byte) bool {
 	got, ok := decodeSum(e.Checksum)
-	msg := append(append(make([]byte, 0, len(key)+len(e.Data.raw)), key...), e.Data.raw...)
-	return sumEqual(msg, got) == 1 && ok
+	w := works.get()
+	defer works.put(w)
+	w.buf = append(w.buf, e.Data.raw...)
+	return w.sumEqual(key, w.buf, got) == 1 && ok
 }
 
 // decodeSum reads a checksum. One of a wrong form is compared all the same, as
@@ -101,11 +101,6 @@ func decodeSum(s string) (sum [sha512.Size]byte, ok bool) {
 	}
 	_, err := hex.Decode(sum[:], []byte(s))
 	return sum, err == nil
-}
-
-func sumEqual(msg []byte, want [sha512.Size]byte) int {
-	sum := sha512.Sum512(msg)
-	return subtle.ConstantTimeCompare(sum[:], want[:])
 }
 
 // charsOf reports whether UTF-8 text has characters from U+0080 to U+00FF, and
@@ -129,25 +124,31 @@ func charsOf(b []byte) (high, wide bool) {
 // from a request keeps its value; the checksum is that of the bytes sent. An
 // empty device is left out.
 func Encode(key []byte, device site.DeviceName, data Value) []byte {
+	return AppendEncode(make([]byte, 0, 768), key, device, data)
+}
+
+// AppendEncode appends what Encode returns.
+func AppendEncode(dst, key []byte, device site.DeviceName, data Value) []byte {
 	const head, middle = `{"checksum":"`, `","data":`
-	out := append(make([]byte, 0, 768), head...)
-	out = append(out, make([]byte, 2*sha512.Size)...)
-	out = append(out, middle...)
-	at := len(out)
-	out = appendData(out, data, formReply)
-	h := sha512.New()
-	h.Write(key)
-	h.Write(out[at:])
-	var sum [sha512.Size]byte
-	for i, c := range h.Sum(sum[:0]) {
-		out[len(head)+2*i], out[len(head)+2*i+1] = upperHex[c>>4], upperHex[c&15]
+	dst = append(dst, head...)
+	sumAt := len(dst)
+	dst = append(dst, zeroSum...)
+	dst = append(dst, middle...)
+	at := len(dst)
+	dst = appendData(dst, data, formReply)
+	sum := sumOf(key, dst[at:])
+	for i, c := range sum {
+		dst[sumAt+2*i], dst[sumAt+2*i+1] = upperHex[c>>4], upperHex[c&15]
 	}
 	if device != "" {
-		out = append(out, `,"device":`...)
-		out = appendString(out, strings.ToValidUTF8(string(device), "?"), formPerl)
+		dst = append(dst, `,"device":`...)
+		dst = appendString(dst, strings.ToValidUTF8(string(device), "?"), formPerl)
 	}
-	return append(out, '}')
+	return append(dst, '}')
 }
+
+// zeroSum holds the place of a checksum.
+var zeroSum = make([]byte, 2*sha512.Size)
 
 const upperHex = "0123456789ABCDEF"
 

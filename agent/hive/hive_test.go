@@ -271,3 +271,61 @@ func TestASCII(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestArrays: an array of bytes is kept in another form than others, which
+// nobody may see.
+func TestArrays(t *testing.T) {
+	for _, tt := range []struct {
+		text  string
+		want  string // canonical; empty: not JSON
+		elems []string
+	}{
+		{"[]", "[]", nil},
+		{"[ ]", "[]", nil},
+		{"[0]", "[0]", []string{"0"}},
+		{"[0,7,10,255]", "[0,7,10,255]", []string{"0", "7", "10", "255"}},
+		{"[ 0,7]", "[0,7]", []string{"0", "7"}},
+		{"[0, 7]", "[0,7]", []string{"0", "7"}},
+		{"[0,7\n]", "[0,7]", []string{"0", "7"}},
+		{"[0,256]", "[0,256]", []string{"0", "256"}},
+		{"[0,1000]", "[0,1000]", []string{"0", "1000"}},
+		{"[0,-0]", "[0,0]", []string{"0", "-0"}},
+		{"[7,1.0]", "[7,1]", []string{"7", "1.0"}},
+		{"[7,1e1]", "[7,10]", []string{"7", "1e1"}},
+		{`[7,"8"]`, `[7,"8"]`, []string{"7", `"8"`}},
+		{"[7,[8,9]]", "[7,[8,9]]", []string{"7", "[8,9]"}},
+		{"[[8,9],7]", "[[8,9],7]", []string{"[8,9]", "7"}},
+		{"[01]", "", nil},
+		{"[00]", "", nil},
+		{"[1,]", "", nil},
+		{"[,1]", "", nil},
+		{"[1", "", nil},
+		{"[1,", "", nil},
+		{"[25", "", nil},
+		{"[1}", "", nil},
+		{"[1]]", "", nil},
+	} {
+		t.Run(tt.text, func(t *testing.T) {
+			v, err := hive.Parse([]byte(tt.text))
+			if (err == nil) != (tt.want != "") {
+				t.Fatalf("error %v", err)
+			}
+			if err != nil {
+				return
+			}
+			if got := string(hive.Canonical(v)); got != tt.want || v.Raw() != tt.text {
+				t.Errorf("canonical %s, raw %s, want %s", got, v.Raw(), tt.want)
+			}
+			var elems []string
+			for _, e := range v.Elems() {
+				elems = append(elems, e.Raw())
+				if !e.Present() {
+					t.Errorf("an element is %v", e.Kind())
+				}
+			}
+			if diff := cmp.Diff(tt.elems, elems); diff != "" {
+				t.Errorf("elements (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -61,6 +61,7 @@ type parser struct {
 	i       int
 	elems   []Value
 	members []Member
+	octets  []byte
 }
 
 // parsers keeps the stacks for the next text.
@@ -71,13 +72,13 @@ const maxKept = 256
 
 // release forgets the text and gives the stacks back.
 func (p *parser) release() {
-	if cap(p.elems) > maxKept || cap(p.members) > maxKept {
+	if cap(p.elems) > maxKept || cap(p.members) > maxKept || cap(p.octets) > maxKept {
 		return
 	}
 	elems, members := p.elems[:cap(p.elems)], p.members[:cap(p.members)]
 	clear(elems)
 	clear(members)
-	*p = parser{elems: elems[:0], members: members[:0]}
+	*p = parser{elems: elems[:0], members: members[:0], octets: p.octets[:0]}
 	parsers.Put(p)
 }
 
@@ -155,6 +156,9 @@ func (p *parser) array(depth int) (Value, error) {
 		p.i++
 		return v, nil
 	}
+	if p.s[p.i-1] == '[' && p.small() {
+		return Value{kind: Array, bytes: true, text: string(p.octets)}, nil
+	}
 	first := len(p.elems)
 	for {
 		p.space()
@@ -176,6 +180,32 @@ func (p *parser) array(depth int) (Value, error) {
 			return Value{}, p.fail(ErrNotJSON, p.i)
 		}
 	}
+}
+
+// small reads the rest of an array of integers 0 to 255 without space between
+// them into octets: random and random_response are such, and longer than all
+// else of a request. It reads nothing when the array is another.
+func (p *parser) small() bool {
+	p.octets = p.octets[:0]
+	for i := p.i; i < len(p.s); i++ { // s[i] begins a number
+		n, start := 0, i
+		for ; i < len(p.s) && p.s[i] >= '0' && p.s[i] <= '9' && i-start < 3; i++ {
+			n = n*10 + int(p.s[i]-'0')
+		}
+		if i == start || i == len(p.s) || n > 255 || p.s[start] == '0' && i-start > 1 {
+			return false
+		}
+		p.octets = append(p.octets, byte(n))
+		switch p.s[i] {
+		case ']':
+			p.i = i + 1
+			return true
+		case ',':
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 func (p *parser) object(depth int) (Value, error) {

@@ -70,6 +70,9 @@ func (v Value) Elems() []Value {
 		out := make([]Value, len(v.text))
 		for i := range out {
 			out[i] = Int(int64(v.text[i]))
+			if v.raw != "" {
+				out[i].raw = out[i].text // a number has one form only
+			}
 		}
 		return out
 	case v.in == nil:

@@ -149,7 +149,7 @@ func (l *Line) serve(ctx context.Context, port hal.Port) (worked bool, err error
 
 // answer returns the reply to one line with its end, or nil.
 func (l *Line) answer(line []byte) []byte {
-	reply, _, device, err := l.s.answer(line, origin{via: ViaSerial, device: l.cfg.Device, reader: l.cfg.Reader})
+	reply, _, device, err := l.s.answer(nil, line, origin{via: ViaSerial, device: l.cfg.Device, reader: l.cfg.Reader})
 	if err != nil {
 		l.skipped()
 		if device != l.cfg.Device {

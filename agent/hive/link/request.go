@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"gatehouse/agent/hive"
 	"gatehouse/agent/site"
@@ -47,6 +48,27 @@ type request struct {
 	members []hive.Member
 }
 
+// requests keeps requests, and the room of their replies' members, for the next
+// ones. Nothing refers to a request once it is answered.
+var requests = sync.Pool{New: func() any { return &request{members: make([]hive.Member, 0, 16)} }}
+
+func newRequest(from origin, d *device, data hive.Value) *request {
+	r, ok := requests.Get().(*request)
+	if !ok {
+		r = new(request)
+	}
+	*r = request{from: from, dev: d, data: data, status: http.StatusOK, members: r.members[:0]}
+	return r
+}
+
+// release gives the request back.
+func (r *request) release() {
+	members := r.members[:cap(r.members)]
+	clear(members)
+	*r = request{members: members[:0]}
+	requests.Put(r)
+}
+
 // set adds a member to the reply.
 func (r *request) set(name string, v hive.Value) {
 	r.members = append(r.members, hive.Field(name, v))
@@ -71,25 +93,26 @@ func (r *request) note() string {
 	return ""
 }
 
-// answer takes one request through all steps. It returns the reply, without an
-// end of line, and its HTTP status. err is not nil for a body that is no
+// answer takes one request through all steps. It appends the reply, without an
+// end of line, to dst, and returns it with its HTTP status. err is not nil for a body that is no
 // envelope (hive.md, the last paragraph of Checks): the reply is then unsigned
 // and says what is wrong, and device is what the body named, if that was read.
-func (s *Server) answer(body []byte, from origin) (reply []byte, status int, device site.DeviceName, err error) {
+func (s *Server) answer(dst, body []byte, from origin) (reply []byte, status int, device site.DeviceName, err error) {
 	env, err := hive.ParseRequest(body)
 	if err != nil {
-		return plainReply(err.Error()), http.StatusBadRequest, env.Device, err
+		return append(dst, plainReply(err.Error())...), http.StatusBadRequest, env.Device, err
 	}
 	d := s.devices[env.Device]
 	if d == nil || from.device != "" && from.device != d.Name {
 		s.faults.add("", causeDevice)
-		return plainReply("Cannot find device."), statusFor(env.Data, http.StatusBadRequest), env.Device, nil
+		return append(dst, plainReply("Cannot find device.")...), statusFor(env.Data, http.StatusBadRequest), env.Device, nil
 	}
-	r := request{from: from, dev: d, data: env.Data, status: http.StatusOK, members: make([]hive.Member, 0, 12)}
-	s.check(s.limits.context(), &r, env.Checksum)
+	r := newRequest(from, d, env.Data)
+	defer r.release()
+	s.check(s.limits.context(), r, env.Checksum)
 	r.set("version", hive.Int(1))
 	r.set("random", random16())
-	return hive.Encode(d.Key, d.Name, hive.Fields(r.members...)), statusFor(env.Data, r.status), env.Device, nil
+	return hive.AppendEncode(dst, d.Key, d.Name, hive.Fields(r.members...)), statusFor(env.Data, r.status), env.Device, nil
 }
 
 // plainReply is the unsigned reply.
