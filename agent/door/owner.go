@@ -217,7 +217,8 @@ func (o *owner) publish(st site.DoorStatus) {
 	if st == *o.d.status.Load() {
 		return
 	}
-	o.d.status.Store(&st)
+	now := st // of its own, so that a status like the last one costs no memory
+	o.d.status.Store(&now)
 	if o.d.deps.Watch != nil {
 		o.d.deps.Watch(st)
 	}
