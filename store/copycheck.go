@@ -36,11 +36,12 @@ func (s *Store) copyChange() (n uint64) {
 }
 
 // checkCopy reads the copy whole. A damaged one is set aside and told of, and a
-// new one is made at once.
+// new one is made at once, as where there is none.
 func (s *Store) checkCopy(ctx context.Context) {
 	f, err := os.Open(s.path(copyName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return // the first one has not been made
+		s.copyDue(ctx, 0) // none could be made, or it was deleted
+		return
 	}
 	if err != nil {
 		s.report("check of the copy", err)

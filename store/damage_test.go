@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -508,5 +509,60 @@ func TestTruncatedLive(t *testing.T) {
 	defer closeStore(t, s)
 	if rep.PolicyDamage == nil || len(lookup(t, s, cards[0])) != 1 {
 		t.Errorf("report %+v", rep)
+	}
+}
+
+// spyLog calls back in the middle of a scan.
+type spyLog struct {
+	*storetest.Log
+	during func()
+}
+
+func (l *spyLog) Scan(ctx context.Context, from site.EventSeq, fn func(site.Event) error) error {
+	if l.during != nil {
+		l.during()
+	}
+	return l.Log.Scan(ctx, from, fn)
+}
+
+// TestDamageUnseenCopy: while the copy is brought up to date nobody reads it:
+// what was revoked after it is active there.
+func TestDamageUnseenCopy(t *testing.T) {
+	dir := t.TempDir()
+	l := &spyLog{Log: &storetest.Log{}}
+	reports := make(chan store.Report, 10)
+	s, _, err := store.Open(store.Config{Dir: dir}, l, store.Options{OnFault: func(r store.Report) { reports <- r }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	id := lookup(t, s, fill(t, s, 50)[7])[0].ID
+	apply(t, s, store.SetPIN{ID: id, PIN: "4711"})
+	if err := s.Copy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, store.SetState{ID: id, State: site.CredentialRevoked}, store.SetPIN{ID: id, ClearPIN: true})
+	looked := 0
+	l.during = func() {
+		looked++
+		if c, err := s.Credential(id); err == nil && c.State != site.CredentialRevoked {
+			t.Error("a revoked credential is active")
+		}
+		if ok, _, err := s.CheckPIN(id, "4711"); ok && err == nil {
+			t.Error("a PIN of before passes")
+		}
+	}
+	storetest.Run(t, s)
+	replace(t, filepath.Join(dir, "policy.db"), func(raw []byte) []byte {
+		return append(raw[:8192:8192], bytes.Repeat([]byte{0xA5}, len(raw)-8192)...)
+	})
+	if _, err := s.Credential(id); !errors.Is(err, store.ErrFault) {
+		t.Fatalf("got %v", err)
+	}
+	if rep := <-reports; !rep.FromCopy || looked == 0 {
+		t.Errorf("looked %d times, report %+v", looked, rep)
+	}
+	if c, err := s.Credential(id); err != nil || c.State != site.CredentialRevoked {
+		t.Errorf("%v %v", c.State, err)
 	}
 }

@@ -44,10 +44,7 @@ func (s *Store) openPolicy(ctx context.Context, rep *Report, fresh bool) error {
 		}
 	}
 	if err == nil {
-		err = s.attachPolicy(path)
-	}
-	if err == nil {
-		err = s.settle(ctx, rep, false)
+		err = s.takePolicy(ctx, path, rep, false)
 	}
 	if isDamage(err) && !errors.Is(err, ErrNewer) {
 		return s.recoverPolicy(ctx, rep, err)
@@ -78,20 +75,27 @@ func (s *Store) checkPolicy(ctx context.Context, path string) (metas int, err er
 	return metas, err
 }
 
-// attachPolicy opens the file and checks that it is this key's.
-func (s *Store) attachPolicy(path string) error {
-	db, err := openBolt(path, s.policy.mapSize)
+// takePolicy opens the file, makes it current, and only then lets others read
+// it: a copy knows nothing of what was revoked after it.
+func (s *Store) takePolicy(ctx context.Context, path string, rep *Report, noBase bool) error {
+	f := &boltFile{path: path, mapSize: s.policy.mapSize}
+	db, err := openBolt(path, f.mapSize)
 	if err != nil {
 		return err
 	}
-	if err := s.attach(db); err != nil {
-		_ = closeBolt(db)
+	f.db.Store(db)
+	if err = s.attach(db); err == nil {
+		err = s.settle(ctx, f, rep, noBase)
+	}
+	if err != nil {
+		_ = f.close()
 		return err
 	}
-	s.policy.db.Store(db)
-	return nil
+	s.policy.db.Store(f.db.Swap(nil))
+	return s.reload()
 }
 
+// attach checks that a file is this key's and brings it to this schema.
 func (s *Store) attach(db *bbolt.DB) error {
 	var h header
 	err := viewDB(db, func(tx *bbolt.Tx) (err error) {
@@ -131,11 +135,10 @@ func migrate(db *bbolt.DB, h header) error {
 }
 
 // settle makes an attached file current: it puts left-over generations into
-// the trash, rolls forward what the log has and the file does not, and loads
-// the snapshot.
-func (s *Store) settle(ctx context.Context, rep *Report, noBase bool) error {
+// the trash and rolls forward what the log has and the file does not.
+func (s *Store) settle(ctx context.Context, f *boltFile, rep *Report, noBase bool) error {
 	var h header
-	err := s.policy.update(func(tx *bbolt.Tx) (err error) {
+	err := f.update(func(tx *bbolt.Tx) (err error) {
 		if h, err = getHeader(tx); err != nil {
 			return err
 		}
@@ -144,18 +147,18 @@ func (s *Store) settle(ctx context.Context, rep *Report, noBase bool) error {
 	if err != nil && !errors.Is(err, errNothing) {
 		return err
 	}
-	if h, err = s.readHeader(&s.policy); err != nil {
+	if h, err = s.readHeader(f); err != nil {
 		return err
 	}
-	if err := s.rollForward(ctx, rep, h, noBase); err != nil {
+	if err := s.rollForward(ctx, f, rep, h, noBase); err != nil {
 		return err
 	}
-	if h, err = s.readHeader(&s.policy); err != nil {
+	if h, err = s.readHeader(f); err != nil {
 		return err
 	}
 	rep.Incomplete = h.Incomplete
 	s.logged.Store(min(s.log.MaxChange(), h.Change))
-	return s.reload()
+	return nil
 }
 
 // trashOthers moves every credentials bucket that is not live into the trash.
@@ -184,13 +187,13 @@ func trashOthers(tx *bbolt.Tx, live uint32) error {
 // rollForward applies the changes of the log that the file lacks, and counts
 // the uses that it lacks. Contents are absolute and the mark says which uses
 // are counted, so nothing that the file has is done twice.
-func (s *Store) rollForward(ctx context.Context, rep *Report, h header, noBase bool) error {
+func (s *Store) rollForward(ctx context.Context, f *boltFile, rep *Report, h header, noBase bool) error {
 	top := s.log.MaxChange()
 	changes := rep.FromCopy || noBase || top > h.Change
 	applied := make(map[uint64]bool)
 	base := h.Change
 	var at, marked site.EventSeq
-	err := s.policy.update(func(tx *bbolt.Tx) error {
+	err := f.update(func(tx *bbolt.Tx) error {
 		clear(applied)
 		h.Change = base
 		r, exact, err := s.recounterFor(tx, &h, rep.FromCopy, noBase)
@@ -282,8 +285,7 @@ func (s *Store) applySealed(r *recounter, e site.Event) error {
 // has; if that does not reach back to the first change, Lookup refuses. Nothing
 // is moved before it is certain what it goes on from and that the key is right.
 func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) error {
-	// The copy is attached before it is rolled forward, and a card that was
-	// revoked since would pass: nothing is looked up until it is published.
+	// Nothing is looked up until the file and what was read from it agree.
 	fault := error(ErrFault)
 	s.status.Store(&fault)
 	_ = s.policy.close()
@@ -324,10 +326,7 @@ func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) err
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
-	if err := s.attachPolicy(path); err != nil {
-		return fmt.Errorf("recover: %w", err)
-	}
-	if err := s.settle(ctx, rep, !ok); err != nil {
+	if err := s.takePolicy(ctx, path, rep, !ok); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
 	s.queueFault("policy file", rep)
