@@ -79,7 +79,9 @@ func Verify(key []byte, data Value, checksum string) bool {
 	if high, wide := charsOf(w.buf[:perl]); high && !wide {
 		try(formLatin1)
 	}
-	try(formOwn)
+	if string(w.buf[:perl]) != data.raw { // else it was written in that form
+		try(formOwn)
+	}
 	return ok && right == 1
 }
 
