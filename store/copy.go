@@ -96,8 +96,8 @@ func (s *Store) writeCopy(ctx context.Context, tmp string) (inspection, error) {
 		return inspection{}, err
 	}
 	in, err := inspectFile(ctx, tmp)
-	if err == nil && in.header.Check != s.keys.check {
-		err = damaged("%s: its header is another store's", tmp)
+	if err == nil && (in.header.Check != s.keys.check || in.metas < 2) {
+		err = damaged("%s: its header is another store's, or one of two meta pages is damaged", tmp)
 	}
 	if err != nil {
 		return in, fmt.Errorf("verify: %w", err)

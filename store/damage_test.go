@@ -566,3 +566,33 @@ func TestDamageUnseenCopy(t *testing.T) {
 		t.Errorf("%v %v", c.State, err)
 	}
 }
+
+// TestDamageOnlyPanic: a panic in the middle of a change is no damage of the
+// file. It is opened again as it is, however little log there is.
+func TestDamageOnlyPanic(t *testing.T) {
+	dir := t.TempDir()
+	l := &storetest.Log{}
+	s, _, err := store.Open(store.Config{Dir: dir}, l, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	cards := fill(t, s, 50)
+	l.Trim(l.Last())
+	version, changed := s.Snapshot().Version, s.Changed()
+	_, err = s.Apply(t.Context(), "x", store.Change{Source: site.SourceOperator,
+		Ops:   []store.Op{store.PutHolder{Name: "Ada"}, store.PutLevel{Level: site.Level{ID: "l", Rights: []site.Right{{Door: "front"}}}}},
+		Doors: func(site.DoorID) bool { panic("of the caller") }})
+	if !errors.Is(err, store.ErrFault) {
+		t.Fatalf("got %v", err)
+	}
+	storetest.Run(t, s)
+	<-changed
+	if got := lookup(t, s, cards[3]); len(got) != 1 || s.Snapshot().Version != version {
+		t.Errorf("version %d, %+v", s.Snapshot().Version, got)
+	}
+	apply(t, s, store.SetState{ID: lookup(t, s, cards[3])[0].ID, State: site.CredentialRevoked})
+	if _, err := os.Stat(filepath.Join(dir, "quarantine")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a file was set aside")
+	}
+}

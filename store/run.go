@@ -146,8 +146,11 @@ func (s *Store) recoverLive(ctx context.Context, cause error) {
 			return
 		}
 		cause = err
+	} else if !s.recovering && s.reopen(ctx) {
+		return
 	}
 	var rep Report
+	s.recovering = true
 	err := s.recoverPolicy(ctx, &rep, cause)
 	if err == nil {
 		err = s.ReplaceNonces()
@@ -157,10 +160,33 @@ func (s *Store) recoverLive(ctx context.Context, cause error) {
 		_ = s.policy.close()
 		s.lg.Error("policy file could not be recovered; doors refuse", "err", err)
 	}
+	s.recovering = err != nil
 	s.uses.replaced()
 	s.names.forget()
 	s.drain(s.wantCheck)
 	s.told(rep)
+}
+
+// reopen goes on with a policy file that was given up after a panic in the
+// middle of a transaction, if it is sound: bbolt has written nothing then. The
+// writer is held.
+func (s *Store) reopen(ctx context.Context) bool {
+	if CheckFile(ctx, s.policy.path) != nil {
+		return false
+	}
+	var rep Report
+	if err := s.takePolicy(ctx, s.policy.path, &rep, false); err != nil {
+		s.lg.Error("policy file was given up, is sound, and could not be opened again", "err", err)
+		return false
+	}
+	s.lg.Error("policy file was given up and is sound; it was opened again")
+	s.uses.replaced()
+	s.names.forget()
+	s.drain(s.wantCheck)
+	if rep.Damaged() {
+		s.told(rep)
+	}
+	return true
 }
 
 func (s *Store) recoverDevicesLive(ctx context.Context, cause error) {

@@ -73,6 +73,7 @@ type Store struct {
 	wantDevices chan error
 	wantTrash   chan struct{}
 	checkAll    bool // the file was too large for Open's check
+	recovering  bool // guarded by writer: a recovery was begun and has not succeeded
 
 	vendsBefore   uint64 // vends up to this number are of an earlier run
 	vendsReplayed atomic.Bool
