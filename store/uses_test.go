@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"gatehouse/agent/card"
@@ -308,5 +309,55 @@ func TestUsesBounded(t *testing.T) {
 	}
 	if got := lookup(t, s, r.card)[0].Used; got != 1 {
 		t.Errorf("%d uses", got)
+	}
+}
+
+// TestUsesTogether: doors use credentials at once while the store flushes and
+// copies; at a crash the counts are what the log says.
+func TestUsesTogether(t *testing.T) {
+	dir := t.TempDir()
+	l := &storetest.Log{}
+	s, _, err := store.Open(store.Config{Dir: dir}, l, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]site.CredentialID, 3)
+	for i := range ids {
+		ids[i] = site.CredentialID(apply(t, s, store.PutCredential{Bits: bits(t, 4, uint64(i)), HolderName: "Ada", Uses: 1000}).IDs[0])
+	}
+	stop := storetest.Run(t, s)
+	var doors sync.WaitGroup
+	for d := range 4 {
+		doors.Go(func() {
+			for i := range 150 {
+				id := ids[(d+i)%len(ids)]
+				if _, err := s.CountUse(id); err != nil {
+					t.Error(err)
+				}
+				_, _ = l.Append(context.Background(), site.Event{Kind: site.KindAccess, Reason: site.ReasonGrantedPassback, Credential: id})
+				if i%20 == d {
+					if err := s.FlushUses(context.Background()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	for range 3 {
+		if err := s.Copy(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	doors.Wait()
+	next := filepath.Join(t.TempDir(), "crash")
+	stop() // so that the files are copied at one moment; nothing is flushed by it
+	copyDir(t, dir, next)
+	closeStore(t, s)
+	s, _ = openStore(t, next, l)
+	defer closeStore(t, s)
+	for i, id := range ids {
+		if c, err := s.Credential(id); err != nil || c.Used != 200 {
+			t.Errorf("credential %d: %d uses, want 200: %v", i, c.Used, err)
+		}
 	}
 }
