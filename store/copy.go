@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -84,6 +86,9 @@ func (s *Store) writeCopy(ctx context.Context, tmp string) (inspection, error) {
 	}
 	err = s.policy.view(func(tx *bbolt.Tx) error {
 		_, err := tx.WriteTo(&ctxWriter{ctx, f})
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = damaged("%s: shorter than its pages: %w", s.policy.path, err)
+		}
 		return err
 	})
 	if err == nil {
