@@ -153,6 +153,20 @@ func (v *victim) waitReady() int {
 	return 0
 }
 
+// story is what happened after an event, for a failure.
+func (v *victim) story(after site.EventSeq) string {
+	var out strings.Builder
+	c := control.Dial(filepath.Join(v.dir, "control.sock"))
+	q := url.Values{"after": {strconv.FormatUint(uint64(after), 10)}}
+	err := c.Stream(v.t.Context(), http.MethodGet, "/v1/events", q, nil, func(line []byte) error {
+		out.Write(line)
+		return nil
+	})
+	text, _ := os.ReadFile(filepath.Join(v.dir, "output.txt"))
+	fmt.Fprintf(&out, "%v\n%s", err, text)
+	return out.String()
+}
+
 // stop ends the supervisor in order.
 func (v *victim) stop() {
 	if v.cmd.ProcessState == nil {
@@ -327,14 +341,13 @@ func TestKillInPulse(t *testing.T) {
 		go w.follow(ctx, dir, last)
 		board.ask(`{"wiegand":{"d0":"GPIO17","d1":"GPIO18","bits":26,"hex":"26831000","us":300}}`)
 		if _, ok := board.waitLevel("GPIO24", 1, 3*time.Second); !ok {
-			t.Fatalf("round %d: the strike was not energised", i)
+			t.Fatalf("round %d: the strike was not energised\n%s", i, v.story(last))
 		}
 		time.Sleep(time.Duration(rnd.Int64N(int64(1500 * time.Millisecond)))) // the moment is the test's input
 		v.strike(fault, pid)
 		took, ok := board.waitLevel("GPIO24", 0, safeWithin)
 		if !ok {
-			out, _ := os.ReadFile(filepath.Join(dir, "output.txt"))
-			t.Fatalf("round %d: %s: the strike is still energised after %v\n%s", i, fault, took, out)
+			t.Fatalf("round %d: %s: the strike is still energised after %v\n%s", i, fault, took, v.story(last))
 		}
 		worst = max(worst, took)
 		cancel()

@@ -188,6 +188,10 @@ func (a *App) runDoors(ctx context.Context) error {
 			return err
 		}
 		a.doors.add(c, d)
+		a.doors.border(c.ID, c.Area)
+	}
+	for _, r := range a.cfg.Readers {
+		a.doors.border(r.Door, r.From, r.To)
 	}
 	if err := a.build(); err != nil {
 		return err

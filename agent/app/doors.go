@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse/agent/control"
@@ -16,6 +17,17 @@ type doorSet struct {
 	list []*door.Door
 	cfg  []door.Config
 	byID map[site.DoorID]*door.Door
+	// areas has the areas of each door: its own, and those that its readers
+	// lead from and to.
+	areas map[site.DoorID][]site.AreaID
+}
+
+// border notes the areas that a reader joins at its door.
+func (s *doorSet) border(id site.DoorID, areas ...site.AreaID) {
+	if s.areas == nil {
+		s.areas = map[site.DoorID][]site.AreaID{}
+	}
+	s.areas[id] = append(s.areas[id], areas...)
 }
 
 func (s *doorSet) add(cfg door.Config, d *door.Door) {
@@ -77,6 +89,11 @@ func (s *doorSet) SetMode(ctx context.Context, id site.DoorID, mode site.Mode, u
 	return s.command(ctx, id, door.Command{Op: door.OpMode, Mode: mode, Until: until, By: by})
 }
 
+// AutoDoor gives one door back to its schedule.
+func (s *doorSet) AutoDoor(ctx context.Context, id site.DoorID, by string) error {
+	return s.command(ctx, id, door.Command{Op: door.OpAuto, By: by})
+}
+
 // Lockdown locks the targets down. Each door gets its command at once; what has
 // to be kept is waited for afterwards, together.
 func (s *doorSet) Lockdown(ctx context.Context, t control.Target, until time.Time, by string) ([]site.DoorID, error) {
@@ -112,7 +129,7 @@ func (s *doorSet) targets(t control.Target) ([]site.DoorID, error) {
 	}
 	var ids []site.DoorID
 	for _, c := range s.cfg {
-		if t.All || t.Area != "" && c.Area == t.Area {
+		if t.All || t.Area != "" && slices.Contains(s.areas[c.ID], t.Area) {
 			ids = append(ids, c.ID)
 		}
 	}

@@ -21,11 +21,15 @@ type droppable struct {
 // Run runs the door until ctx ends or the agent is dropped.
 func (d *droppable) Run(ctx context.Context) error {
 	d.app.running.Add(1)
-	defer d.app.running.Add(-1)
-	ctx, cancel := context.WithCancel(ctx)
+	dctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.app.dropCtx, cancel)()
-	return d.Door.Run(ctx)
+	err := d.Door.Run(dctx)
+	d.app.running.Add(-1)
+	if d.app.dropCtx.Err() != nil {
+		<-ctx.Done() // the process ends; a door that was dropped is no fault
+	}
+	return err
 }
 
 // verify checks the older parts of the event log in the background.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,7 +25,7 @@ func (a *App) Status(context.Context) control.Status {
 		Clock: control.ClockStatus{Now: clock.Now.In(a.cfg.Site.Zone), Zone: a.cfg.Site.Zone.String(), Trusted: clock.Trusted,
 			LastTrusted: clock.LastTrusted, Untrusted: clock.Mode.String()},
 		Doors: a.doors.DoorList(), Readers: a.readerStatus(), Log: a.logStatus(), Disk: diskStatus(a.cfg.StateDir),
-		Listen: a.Addresses(), Warnings: append(a.hive.Warnings(), a.warnings...), Absent: a.absent(),
+		Listen: a.Addresses(), Certs: []control.CertStatus{}, Warnings: slices.Concat([]string{}, a.hive.Warnings(), a.warnings), Absent: a.absent(),
 	}
 	st.Faults = a.faults()
 	if c := a.certStatus(); c != nil {
@@ -35,7 +36,7 @@ func (a *App) Status(context.Context) control.Status {
 }
 
 func (a *App) faults() []control.Fault {
-	var out []control.Fault
+	out := []control.Fault{}
 	for _, f := range a.health.List() {
 		out = append(out, control.Fault{ID: f.ID, Text: f.Text, Since: f.Since})
 	}
@@ -108,7 +109,7 @@ func diskStatus(dir string) control.DiskStatus {
 
 // absent names what the settings ask for and this build does not have.
 func (a *App) absent() []string {
-	var out []string
+	out := []string{}
 	for _, i := range a.opt.Issues {
 		if i.Severity == config.Warning && strings.Contains(i.Text, "this build has no") {
 			out = append(out, i.Path)
@@ -126,6 +127,17 @@ var advice = []struct{ prefix, cause, do string }{
 	{"spool.budget", "the event budget is reached and nothing may be trimmed", "raise events.budget, or bring the consumer that is behind back"},
 	{"door", "a line of the door cannot be driven or read, or a button is stuck", "check the wiring of that door; see `gatehouse door test`"},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
+}
+
+// remedy says what to do about a warning.
+func remedy(warning string) string {
+	switch {
+	case strings.Contains(warning, "group "+controlGroup):
+		return "groupadd " + controlGroup + ", add the operators to it, and restart"
+	case strings.Contains(warning, "version 1"):
+		return "give the device version 2, then versions: [2] in the settings"
+	}
+	return "nothing, if it is meant so"
 }
 
 // Doctor says what is wrong and what to do.
@@ -172,7 +184,7 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		note("there is no policy yet: no card opens", "nothing was ever enrolled", "gatehouse credential add, or credential import")
 	}
 	for _, w := range st.Warnings {
-		note(w, "settings or the machine", "see docs/architecture.md and the settings reference")
+		note(w, "a warning of the settings or the machine", remedy(w))
 	}
 	for _, c := range st.Certs {
 		if time.Until(c.Until) < 30*24*time.Hour {

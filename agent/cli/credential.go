@@ -36,7 +36,7 @@ number and a short tag.`
 
 var credentialHeader = []string{"ID", "CARD", "HOLDER", "STATE", "FUNCTION", "PIN", "USES", "RIGHTS", "LEVELS", "FROM", "UNTIL", "SOURCE"}
 
-func credentialRow(v control.CredentialView) []string {
+func (e *env) credentialRow(v control.CredentialView) []string {
 	uses := "-"
 	if v.Uses > 0 {
 		uses = fmt.Sprintf("%d of %d", v.Used, v.Uses)
@@ -46,7 +46,7 @@ func credentialRow(v control.CredentialView) []string {
 		levels[i] = string(l)
 	}
 	return []string{string(v.ID), v.Card.String(), orDash(v.HolderName), v.State.String(), v.Function.String(), word(v.HasPIN, "yes", "-"), uses,
-		orDash(control.FormatRights(v.Rights)), orDash(strings.Join(levels, ";")), showTime(v.From), showTime(v.Until), string(v.Source)}
+		orDash(control.FormatRights(v.Rights)), orDash(strings.Join(levels, ";")), e.showTime(v.From), e.showTime(v.Until), string(v.Source)}
 }
 
 // named says which credential for a person.
@@ -65,7 +65,7 @@ func credentialAddCommand(e *env) *cobra.Command {
 			if err := card.put(&row); err != nil {
 				return err
 			}
-			if err := rights.put(&row); err != nil {
+			if err := rights.put(e.now(), &row); err != nil {
 				return err
 			}
 			return e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
@@ -119,7 +119,7 @@ is refused, save with --format raw.`,
 			if wait.reader == "" {
 				return usagef("name the reader: --reader ID")
 			}
-			if err := rights.put(&in.Row); err != nil {
+			if err := rights.put(e.now(), &in.Row); err != nil {
 				return err
 			}
 			return e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
@@ -163,7 +163,7 @@ func credentialListCommand(e *env) *cobra.Command {
 			}
 		}
 		setLimit(q, *limit)
-		return listing(ctx, e, c, "/v1/credentials", q, credentialHeader, credentialRow)
+		return listing(ctx, e, c, "/v1/credentials", q, credentialHeader, e.credentialRow)
 	})
 	return c
 }
@@ -178,7 +178,7 @@ func credentialShowCommand(e *env) *cobra.Command {
 			if e.json {
 				return e.printJSON(v)
 			}
-			row := append(credentialRow(v), orDash(v.Format), strconv.Itoa(v.Bits), word(v.ADA, "yes", "no"))
+			row := append(e.credentialRow(v), orDash(v.Format), strconv.Itoa(v.Bits), word(v.ADA, "yes", "no"))
 			t := e.newTable([]string{"WHAT", "VALUE"})
 			for i, h := range append(credentialHeader[:len(credentialHeader):len(credentialHeader)], "FORMAT", "BITS", "ADA") {
 				if err := t.add([]string{strings.ToLower(h), row[i]}); err != nil {
@@ -216,7 +216,7 @@ rights: those that still open for it are named, and until when.`
 // showLocks names the locks that do not know of a change yet.
 func (e *env) showLocks(locks []control.LockDelay) error {
 	for _, l := range locks {
-		if _, err := fmt.Fprintf(e.out, "lock %s still opens for it until %s\n", l.Lock, showTime(l.Until)); err != nil {
+		if _, err := fmt.Fprintf(e.out, "lock %s still opens for it until %s\n", l.Lock, e.showTime(l.Until)); err != nil {
 			return err
 		}
 	}

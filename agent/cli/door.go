@@ -31,15 +31,15 @@ func doorListCommand(e *env) *cobra.Command {
 			if e.json {
 				return e.printJSON(doors)
 			}
-			return e.table(doorRows(doors))
+			return e.table(e.doorRows(doors))
 		})}
 }
 
-func doorRows(doors []site.DoorStatus) [][]string {
+func (e *env) doorRows(doors []site.DoorStatus) [][]string {
 	rows := [][]string{{"ID", "NAME", "MODE", "LOCK", "DOOR", "ALARM", "UNTIL"}}
 	for _, d := range doors {
 		rows = append(rows, []string{string(d.ID), d.Name, d.Mode.String(), word(d.Locked, "locked", "unlocked"),
-			word(d.Open, "open", "closed"), orDash(d.Alarm.String()), showTime(d.Until)})
+			word(d.Open, "open", "closed"), orDash(d.Alarm.String()), e.showTime(d.Until)})
 	}
 	return rows
 }
@@ -68,7 +68,7 @@ func doorShowCommand(e *env) *cobra.Command {
 			if e.json {
 				return e.printJSON(d)
 			}
-			return e.table(doorRows([]site.DoorStatus{d}))
+			return e.table(e.doorRows([]site.DoorStatus{d}))
 		})}
 }
 
@@ -104,20 +104,33 @@ func doorUnlockCommand(e *env) *cobra.Command {
 }
 
 func doorLockCommand(e *env) *cobra.Command {
-	return &cobra.Command{Use: "lock ID", Short: "End a pulse or an override and secure the door", Args: cobra.ExactArgs(1),
+	return &cobra.Command{Use: "lock ID", Short: "End a pulse and what holds the door unlocked", Args: cobra.ExactArgs(1),
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
 			if err := c.Do(ctx, http.MethodPost, doorPath(args[0], "lock"), struct{}{}, nil); err != nil {
 				return err
 			}
-			return e.done("door %s is secured", args[0])
+			d, err := getDoor(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return e.done("door %s is %s, mode %s", d.ID, word(d.Locked, "locked", "unlocked"), d.Mode)
 		})}
 }
 
 func doorModeCommand(e *env) *cobra.Command {
 	var end string
-	c := &cobra.Command{Use: "mode ID MODE", Short: "Override a door's mode: secured, passage, frozen_secured, frozen_passage, disabled",
+	c := &cobra.Command{Use: "mode ID MODE", Short: "Override a door's mode: secured, passage, frozen_secured, frozen_passage, disabled; auto ends it",
 		Args: cobra.ExactArgs(2),
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
+			if args[1] == "auto" {
+				if end != "" {
+					return usagef("mode auto has no end")
+				}
+				if err := c.Do(ctx, http.MethodPost, doorPath(args[0], "mode"), map[string]any{"auto": true}, nil); err != nil {
+					return err
+				}
+				return e.done("door %s follows its schedule", args[0])
+			}
 			mode, err := site.ParseMode(args[1])
 			if err != nil {
 				return usageError{err.Error()}
@@ -125,7 +138,7 @@ func doorModeCommand(e *env) *cobra.Command {
 			if mode == site.ModeLockdown {
 				return usagef("mode lockdown: use `gatehouse door lockdown %s`", args[0])
 			}
-			until, err := parseTime(end, time.Now())
+			until, err := parseTime(end, e.now())
 			if err != nil {
 				return err
 			}
@@ -136,17 +149,17 @@ func doorModeCommand(e *env) *cobra.Command {
 			if err := c.Do(ctx, http.MethodPost, doorPath(args[0], "mode"), in, nil); err != nil {
 				return err
 			}
-			return e.done("door %s is in mode %s%s", args[0], mode, untilText(until))
+			return e.done("door %s is in mode %s%s", args[0], mode, e.untilText(until))
 		})}
 	c.Flags().StringVar(&end, "end", "", "when the override ends (a time, or a duration from now)")
 	return c
 }
 
-func untilText(t time.Time) string {
+func (e *env) untilText(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return " until " + showTime(t)
+	return " until " + e.showTime(t)
 }
 
 // targetFlags are ID, --area and --all: exactly one is wanted.
@@ -182,7 +195,7 @@ func doorLockdownCommand(e *env) *cobra.Command {
 	var end string
 	c := &cobra.Command{Use: "lockdown [ID]", Short: "Lock down a door, an area or the site at once", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			until, err := parseTime(end, time.Now())
+			until, err := parseTime(end, e.now())
 			if err != nil {
 				return err
 			}
@@ -190,7 +203,7 @@ func doorLockdownCommand(e *env) *cobra.Command {
 			if !until.IsZero() {
 				in["until"] = until
 			}
-			return e.siteWide(cmd.Context(), &t, args, "/v1/lockdown", in, "locked down"+untilText(until))
+			return e.siteWide(cmd.Context(), &t, args, "/v1/lockdown", in, "locked down"+e.untilText(until))
 		}}
 	t.add(c)
 	c.Flags().StringVar(&end, "end", "", "when the lockdown ends (a time, or a duration from now)")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,13 +44,15 @@ func (e *env) say(v any, format string, a ...any) error {
 	return err
 }
 
-// listing streams a listing: the lines themselves with --json, else a table of
-// what row makes of each.
+// listing streams a listing: one JSON array with --json, else a table of what
+// row makes of each line.
 func listing[T any](ctx context.Context, e *env, c *control.Client, path string, q url.Values, header []string, row func(T) []string) error {
 	t := e.newTable(header)
+	before := "["
 	err := c.Stream(ctx, http.MethodGet, path, q, nil, func(line []byte) error {
 		if e.json {
-			_, err := e.out.Write(line)
+			_, err := fmt.Fprintf(e.out, "%s%s", before, bytes.TrimSpace(line))
+			before = ",\n "
 			return err
 		}
 		var v T
@@ -58,10 +61,19 @@ func listing[T any](ctx context.Context, e *env, c *control.Client, path string,
 		}
 		return t.add(row(v))
 	})
-	if err != nil || e.json {
+	if err != nil {
 		return err
 	}
-	return t.flush()
+	if !e.json {
+		return t.flush()
+	}
+	if before == "[" {
+		before = "[]" // nothing came
+	} else {
+		before = "]"
+	}
+	_, err = fmt.Fprintln(e.out, before)
+	return err
 }
 
 // limitFlag adds --limit.
@@ -106,7 +118,7 @@ func holderShowCommand(e *env) *cobra.Command {
 			fmt.Fprintf(e.out, "%s  %s  (%s)\n", h.ID, h.Name, h.Source)
 			rows := [][]string{credentialHeader}
 			for _, v := range h.Credentials {
-				rows = append(rows, credentialRow(v))
+				rows = append(rows, e.credentialRow(v))
 			}
 			return e.table(rows)
 		})}

@@ -42,11 +42,11 @@ func statusCommand(e *env) *cobra.Command {
 }
 
 func (e *env) showStatus(st control.Status) error {
-	fmt.Fprintf(e.out, "%s (%s), gatehouse %s, up since %s\n", st.Site, st.Serial, st.Version, showTime(st.Started))
+	fmt.Fprintf(e.out, "%s (%s), gatehouse %s, up since %s\n", st.Site, st.Serial, st.Version, e.showTime(st.Started))
 	fmt.Fprintf(e.out, "doors decide: %s\n", word(st.Ready, "yes", "NO"))
 	fmt.Fprintf(e.out, "clock: %s %s, %s (untrusted: %s)\n", st.Clock.Now.Format("2006-01-02 15:04:05"), st.Clock.Zone, word(st.Clock.Trusted, "trusted", "NOT trusted"), st.Clock.Untrusted)
 	fmt.Fprintf(e.out, "store: policy version %d, %d credentials, %s; copied %s\n", st.Store.Version, st.Store.Credentials,
-		size(uint64(st.Store.Bytes)), showTime(st.Store.Copied))
+		size(uint64(st.Store.Bytes)), e.showTime(st.Store.Copied))
 	fmt.Fprintf(e.out, "log %s: events %d to %d, %s of %s; %d queued, %d lost\n", st.Log.ID, st.Log.First, st.Log.Last,
 		size(uint64(st.Log.Bytes)), size(uint64(st.Log.Budget)), st.Log.Queued, st.Log.Lost)
 	for _, c := range st.Log.Cursors {
@@ -54,7 +54,7 @@ func (e *env) showStatus(st control.Status) error {
 	}
 	fmt.Fprintf(e.out, "disk: %s free of %s\n", size(st.Disk.Free), size(st.Disk.Total))
 	for _, c := range st.Certs {
-		fmt.Fprintf(e.out, "certificate %s: until %s%s\n", c.Name, showTime(c.Until), word(c.SelfSigned, ", self-signed", ""))
+		fmt.Fprintf(e.out, "certificate %s: until %s%s\n", c.Name, e.showTime(c.Until), word(c.SelfSigned, ", self-signed", ""))
 	}
 	for _, name := range slices.Sorted(maps.Keys(st.Listen)) {
 		fmt.Fprintf(e.out, "listening: %s %s\n", name, st.Listen[name])
@@ -63,14 +63,14 @@ func (e *env) showStatus(st control.Status) error {
 		fmt.Fprintf(e.out, "not in this build: %s\n", strings.Join(st.Absent, ", "))
 	}
 	fmt.Fprintln(e.out)
-	if err := e.table(doorRows(st.Doors)); err != nil {
+	if err := e.table(e.doorRows(st.Doors)); err != nil {
 		return err
 	}
 	for _, r := range st.Readers {
 		fmt.Fprintf(e.out, "reader %s (%s) at %s: %s\n", r.ID, r.Kind, r.Door, word(r.Fault == "", "ok", r.Fault))
 	}
 	for _, f := range st.Faults {
-		fmt.Fprintf(e.out, "FAULT %s since %s: %s\n", f.ID, showTime(f.Since), f.Text)
+		fmt.Fprintf(e.out, "FAULT %s since %s: %s\n", f.ID, e.showTime(f.Since), f.Text)
 	}
 	for _, w := range st.Warnings {
 		fmt.Fprintf(e.out, "warning: %s\n", w)
@@ -112,7 +112,7 @@ func doctorCommand(e *env) *cobra.Command {
 				e.showFindings(found)
 			}
 			if wrong > 0 {
-				return fmt.Errorf("%d things are wrong", wrong)
+				return fmt.Errorf("%s found", counted(wrong, "fault"))
 			}
 			return nil
 		})}
@@ -146,13 +146,13 @@ func (f *eventFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.holder, "holder", "", "only of this holder (id or name)")
 }
 
-func (f *eventFlags) query() (url.Values, error) {
+func (f *eventFlags) query(now time.Time) (url.Values, error) {
 	q := url.Values{}
 	if k := site.Kind(f.kind); f.kind != "" && !slices.Contains(site.Kinds(), k) {
 		return nil, usagef("kind %q is not known (one of %s)", f.kind, joinKinds())
 	}
 	for name, text := range map[string]string{"from": f.from, "to": f.to} {
-		t, err := parseTime(text, time.Now())
+		t, err := parseTime(text, now)
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +206,7 @@ func eventsExportCommand(e *env) *cobra.Command {
 }
 
 func (e *env) streamEvents(ctx context.Context, c *control.Client, f *eventFlags, asJSON bool) error {
-	q, err := f.query()
+	q, err := f.query(e.now())
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (e *env) streamEvents(ctx context.Context, c *control.Client, f *eventFlags
 		if err := json.Unmarshal(line, &ev); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(e.out, eventLine(ev))
+		_, err := fmt.Fprintln(e.out, e.eventLine(ev))
 		return err
 	})
 	if ctx.Err() != nil {
@@ -229,8 +229,8 @@ func (e *env) streamEvents(ctx context.Context, c *control.Client, f *eventFlags
 }
 
 // eventLine writes an event for a person.
-func eventLine(ev site.Event) string {
-	words := []string{fmt.Sprintf("%6d", ev.Seq), showTime(ev.Time) + word(ev.Trusted, "", "?"), string(ev.Kind)}
+func (e *env) eventLine(ev site.Event) string {
+	words := []string{fmt.Sprintf("%6d", ev.Seq), e.showTime(ev.Time) + word(ev.Trusted, "", "?"), string(ev.Kind)}
 	if ev.Cleared {
 		words = append(words, "cleared")
 	}
@@ -266,11 +266,11 @@ func alarmsListCommand(e *env) *cobra.Command {
 			for _, a := range list {
 				acked := "-"
 				if a.AckedBy != "" {
-					acked = a.AckedBy + " " + showTime(a.Acked)
+					acked = a.AckedBy + " " + e.showTime(a.Acked)
 				}
 				where := strings.Join(strings.Fields(string(a.Door)+" "+string(a.Reader)+" "+string(a.Device)), " ")
 				rows = append(rows, []string{strconv.FormatUint(uint64(a.ID), 10), string(a.Kind), orDash(where),
-					showTime(a.Began), showTime(a.Ended), strconv.Itoa(a.Times), acked, orDash(a.Text)})
+					e.showTime(a.Began), e.showTime(a.Ended), strconv.Itoa(a.Times), acked, orDash(a.Text)})
 			}
 			return e.table(rows)
 		})}
@@ -319,7 +319,7 @@ func whyCommand(e *env) *cobra.Command {
 			} else {
 				q.Set("bits", bits)
 			}
-			t, err := parseTime(at, time.Now())
+			t, err := parseTime(at, e.now())
 			if err != nil {
 				return err
 			}

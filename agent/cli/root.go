@@ -39,6 +39,8 @@ type env struct {
 	out    io.Writer
 	err    io.Writer
 	began  bool // a command's own code runs: what fails now is not wrong use
+
+	location *time.Location // of the site; see zone
 }
 
 // usageError is wrong use of a command: exit code 2.
@@ -166,7 +168,7 @@ func (e *env) settings() (*config.Config, error) {
 			fmt.Fprintln(e.err, i)
 		}
 	}
-	return nil, fmt.Errorf("%s: %d faults in the settings", e.config, n)
+	return nil, fmt.Errorf("%s: %s in the settings", e.config, counted(n, "fault"))
 }
 
 // client speaks to the running agent whose socket the settings tell. They are
@@ -211,8 +213,23 @@ func (e *env) done(format string, a ...any) error {
 	return err
 }
 
-// parseTime reads a point in time: RFC 3339, a date, or a time that is so long
-// from now ("8h").
+// zone is the site's time zone, in which people are shown times and in which they
+// may write them; the machine's where there are no settings to read.
+func (e *env) zone() *time.Location {
+	if e.location == nil {
+		e.location = time.Local
+		if cfg, _, err := config.Load(e.config, buildOptions()); err == nil && cfg != nil {
+			e.location = cfg.Site.Zone
+		}
+	}
+	return e.location
+}
+
+// now is the time in the site's zone.
+func (e *env) now() time.Time { return time.Now().In(e.zone()) }
+
+// parseTime reads a point in time: RFC 3339, a date or a time in now's zone, or
+// one that is so long from now ("8h").
 func parseTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -220,10 +237,10 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
-	if t, err := time.ParseInLocation("2006-01-02T15:04", s, time.Local); err == nil {
+	if t, err := time.ParseInLocation("2006-01-02T15:04", s, now.Location()); err == nil {
 		return t, nil
 	}
-	if t, err := time.ParseInLocation("2006-01-02", s, time.Local); err == nil {
+	if t, err := time.ParseInLocation("2006-01-02", s, now.Location()); err == nil {
 		return t, nil
 	}
 	if d, err := time.ParseDuration(s); err == nil {
@@ -232,10 +249,10 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, usagef("time %q: want 2026-11-21T18:04:05Z, 2026-11-21T18:04, 2026-11-21 or a duration from now as 8h", s)
 }
 
-// showTime writes a time for a person; a zero time is a dash.
-func showTime(t time.Time) string {
+// showTime writes a time for a person, in the site's zone; a zero time is a dash.
+func (e *env) showTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("2006-01-02 15:04:05")
+	return t.In(e.zone()).Format("2006-01-02 15:04:05")
 }

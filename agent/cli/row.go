@@ -55,7 +55,7 @@ func (f *rightsFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.until, "until", "", "not valid after")
 }
 
-func (f *rightsFlags) put(row *control.Row) error {
+func (f *rightsFlags) put(now time.Time, row *control.Row) error {
 	if (f.holder == "") == (f.holderID == "") {
 		return usagef("name the holder: --holder NAME or --holder-id ID")
 	}
@@ -75,7 +75,6 @@ func (f *rightsFlags) put(row *control.Row) error {
 	if f.uses > 0 {
 		row.Uses = control.Text(strconv.FormatUint(uint64(f.uses), 10))
 	}
-	now := time.Now()
 	for _, t := range []struct {
 		text string
 		to   *control.Text

@@ -18,6 +18,8 @@ type Doors interface {
 	LockDoor(ctx context.Context, id site.DoorID, by string) error
 	// SetMode overrides the mode until a time; a zero until has no end.
 	SetMode(ctx context.Context, id site.DoorID, mode site.Mode, until time.Time, by string) error
+	// AutoDoor ends override, freeze and disabling: the schedule rules again.
+	AutoDoor(ctx context.Context, id site.DoorID, by string) error
 	// Lockdown locks the targets down; Release ends it. They return the doors
 	// that were reached, and an error that names those that were not.
 	Lockdown(ctx context.Context, t Target, until time.Time, by string) ([]site.DoorID, error)

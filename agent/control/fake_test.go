@@ -83,6 +83,10 @@ func (h *house) SetMode(_ context.Context, id site.DoorID, m site.Mode, until ti
 	return h.command(id, "mode %s until %s by %s", m, until.Format(time.RFC3339), by)
 }
 
+func (h *house) AutoDoor(_ context.Context, id site.DoorID, by string) error {
+	return h.command(id, "auto by %s", by)
+}
+
 func (h *house) Lockdown(_ context.Context, t control.Target, _ time.Time, by string) ([]site.DoorID, error) {
 	return h.each(t, "lockdown by "+by)
 }

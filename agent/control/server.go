@@ -152,6 +152,7 @@ func (s *server) inputs(w http.ResponseWriter, r *http.Request) error {
 type doorCommand struct {
 	For    Duration  `json:"for,omitempty"`
 	Mode   site.Mode `json:"mode,omitempty"`
+	Auto   bool      `json:"auto,omitempty"` // instead of a mode: back to the schedule
 	Until  time.Time `json:"until,omitzero"`
 	Target Target    `json:"target,omitzero"`
 }
@@ -195,7 +196,14 @@ func (s *server) mode(w http.ResponseWriter, r *http.Request) error {
 	if err := body(r, &c); err != nil {
 		return err
 	}
-	if err := s.Doors.SetMode(r.Context(), site.DoorID(r.PathValue("id")), c.Mode, c.Until, cli); err != nil {
+	id := site.DoorID(r.PathValue("id"))
+	var err error
+	if c.Auto {
+		err = s.Doors.AutoDoor(r.Context(), id, cli)
+	} else {
+		err = s.Doors.SetMode(r.Context(), id, c.Mode, c.Until, cli)
+	}
+	if err != nil {
 		return err
 	}
 	return ok(w, struct{}{})

@@ -96,9 +96,19 @@ func (h *Holder) Run(ctx context.Context) error {
 	if err := os.Remove(h.cfg.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("sim: hold: %w", err)
 	}
-	l, err := net.Listen("unix", h.cfg.Path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: h.cfg.Path, Net: "unix"})
 	if err != nil {
 		return fmt.Errorf("sim: hold: %w", socketError(h.cfg.Path, err))
+	}
+	// When the folder was removed meanwhile the path may be another holder's by
+	// the end: only a file that is still this one's is removed.
+	l.SetUnlinkOnClose(false)
+	if ours, err := os.Stat(h.cfg.Path); err == nil {
+		defer func() {
+			if now, err := os.Stat(h.cfg.Path); err == nil && os.SameFile(ours, now) {
+				_ = os.Remove(h.cfg.Path)
+			}
+		}()
 	}
 	if err := os.Chmod(h.cfg.Path, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("sim: hold: %w", err), l.Close())

@@ -34,9 +34,10 @@
 //
 // # Exit codes of the child
 //
-// 0 ends the parent. A code of [Config.Final] (125, and 78, sysexits.h's
-// EX_CONFIG) says that a restart would change nothing: it ends the parent with
-// that code. Any other is a crash and is restarted after a growing delay. What
+// A code of [Config.Final] (125, and 78, sysexits.h's EX_CONFIG) says that a
+// restart would change nothing: it ends the parent with that code. Any other, 0
+// too when nobody asked the parent to end, is restarted after a growing delay:
+// somebody who ends the agent alone must not leave the doors dead. What
 // is left in the child's process group after a crash is killed; a process that
 // must survive, such as the simulated board's holder, has its own session.
 package supervise

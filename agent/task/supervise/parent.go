@@ -49,7 +49,7 @@ func (p *Parent) Run(ctx context.Context) (code int, err error) {
 			return 1, errors.Join(err, safe)
 		case err != nil:
 			p.cfg.Log.Error("agent could not be started", "err", err)
-		case code == 0, ctx.Err() != nil, slices.Contains(p.cfg.Final, code):
+		case ctx.Err() != nil, slices.Contains(p.cfg.Final, code):
 			if safe != nil && code == 0 {
 				code = 1
 			}

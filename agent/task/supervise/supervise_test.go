@@ -304,7 +304,7 @@ func TestChildGroupIsCleared(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
-	for _, code := range []int{0, supervise.ExitConfig, supervise.ExitNoRestart} {
+	for _, code := range []int{supervise.ExitConfig, supervise.ExitNoRestart} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
 			s := start(t, fmt.Sprintf("exit=%d", code), nil)
 			s.wantEnd(code)
@@ -313,6 +313,13 @@ func TestExitCodes(t *testing.T) {
 			}
 		})
 	}
+	t.Run("0 unasked restarts", func(t *testing.T) {
+		s := start(t, "exit=0", func(c *supervise.Config) { c.MinDelay = time.Millisecond })
+		<-s.safe
+		<-s.safe
+		s.stop()
+		s.wantEnd(0)
+	})
 	t.Run("1 restarts with growing delay", func(t *testing.T) {
 		s := start(t, "exit=1", func(c *supervise.Config) { c.MinDelay, c.MaxDelay = 40*time.Millisecond, time.Hour })
 		var at [4]time.Time
@@ -433,7 +440,7 @@ func TestSafeFails(t *testing.T) {
 	broken := errors.New("line fault")
 	t.Run("once", func(t *testing.T) {
 		calls := 0
-		s := start(t, "exit=0", func(c *supervise.Config) {
+		s := start(t, "exit=78", func(c *supervise.Config) {
 			c.Safe = func(context.Context) error {
 				if calls++; calls == 1 {
 					return broken
@@ -441,18 +448,18 @@ func TestSafeFails(t *testing.T) {
 				return nil
 			}
 		})
-		s.wantEnd(0)
+		s.wantEnd(supervise.ExitConfig)
 		if calls != 2 {
 			t.Errorf("%d calls, want 2", calls)
 		}
 	})
 	t.Run("always", func(t *testing.T) {
-		s := start(t, "exit=0", func(c *supervise.Config) {
+		s := start(t, "exit=78", func(c *supervise.Config) {
 			c.SafeWait = 100 * time.Millisecond
 			c.Safe = func(context.Context) error { return broken }
 		})
-		if code := <-s.done; code != 1 || !errors.Is(s.err, broken) {
-			t.Errorf("Run = %d, %v, want 1 and the fault", code, s.err)
+		if code := <-s.done; code != supervise.ExitConfig || !errors.Is(s.err, broken) {
+			t.Errorf("Run = %d, %v, want 78 and the fault", code, s.err)
 		}
 	})
 }
