@@ -41,7 +41,7 @@ func TestDoors(t *testing.T) {
 		}
 		t.Errorf("%s (-want +got):\n%s", tt.args, cmp.Diff(want, text))
 	}
-	want := []string{"front unlock 3s", "front lock", "shed mode passage 2026-12-24", "front lockdown", "shed lockdown", "front release"}
+	want := []string{"front unlock 3s", "front lock", "shed auto", "shed mode passage 2026-12-24", "front lockdown", "shed lockdown", "front release"}
 	if d := cmp.Diff(want, a.did[:len(want)]); d != "" {
 		t.Error(d)
 	}

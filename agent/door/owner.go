@@ -25,7 +25,7 @@ type owner struct {
 	s     State
 	began time.Time
 	timer *time.Timer
-	armed time.Duration // when the timer fires; zero: it has
+	armed time.Duration   // when the timer fires; zero: it has
 	edges <-chan hal.Edge // nil: no inputs
 	keep  keeping
 }
