@@ -111,6 +111,9 @@ func (a *App) storeFault(rep store.Report) {
 		default:
 		}
 	}
+	if rep.CopyDamage != nil {
+		a.health.Set("store.damagedCopy", damageText("verified copy", rep.CopyDamage, store.Report{Quarantined: rep.Quarantined})+"; a new one is made")
+	}
 	if rep.Uncopied != nil {
 		a.health.Set("store.copy", "no verified copy could be made: "+rep.Uncopied.Error())
 	}
