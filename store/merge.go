@@ -2,11 +2,13 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 )
@@ -179,8 +181,9 @@ func (im *importer) makeHolders() error {
 	if err != nil {
 		return err
 	}
+	// The order of nameKey: the zero byte behind a name is below all others.
 	slices.SortFunc(list, func(a, b named) int {
-		return bytes.Compare(nameKey(im.src, a.name, a.n), nameKey(im.src, b.name, b.n))
+		return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(a.n, b.n))
 	})
 	return write(bucketName, func(v named) ([]byte, []byte) { return nameKey(im.src, v.name, v.n), nil })
 }
