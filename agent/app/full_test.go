@@ -135,7 +135,8 @@ func fill(t *testing.T, path string) {
 	}
 }
 
-// waitLong is wait for what is tried again every ten seconds at worst.
+// waitLong is wait, in real time too, for what is tried again every ten seconds at
+// worst.
 func waitLong(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {

@@ -385,7 +385,7 @@ func (l *Log) dropEmpty() {
 	l.segs = append([]*segment(nil), l.segs[:n-1]...)
 	l.mu.Unlock()
 	if err := l.remove([]segmentName{name}); err != nil {
-		l.log.Debug("an empty segment stays for now", "segment", name.String(), "err", err)
+		l.log.Debug("an empty segment could not be removed", "segment", name.String(), "err", err)
 	}
 }
 

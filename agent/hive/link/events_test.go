@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	_ "time/tzdata" // also where the machine has no zone files
 
 	"github.com/google/go-cmp/cmp"
 
@@ -156,7 +157,7 @@ func TestFaultsAreHeldBack(t *testing.T) {
 func TestQuietHours(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
-		t.Skipf("no time zones here: %v", err)
+		t.Fatal(err)
 	}
 	night := link.QuietHours{Start: 22*60 + 30, End: 7 * 60, Zone: berlin}
 	at := func(m time.Month, d, hour, minute int) time.Time {

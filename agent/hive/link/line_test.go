@@ -200,7 +200,7 @@ func TestLineSupervision(t *testing.T) {
 		}
 		step := func(what string, wait time.Duration, want []site.Event, isOffline bool) {
 			t.Helper()
-			time.Sleep(wait)
+			time.Sleep(wait) // the bubble's time
 			synctest.Wait()
 			if diff := cmp.Diff(want, w.taken()); diff != "" || l.Stats().Offline != isOffline {
 				t.Errorf("%s: offline %v (-want +got):\n%s", what, l.Stats().Offline, diff)
@@ -246,7 +246,7 @@ func TestLineNoise(t *testing.T) {
 			for damaged[at] = byte(rnd.UintN(256)); damaged[at] == old || damaged[at]|0x20 == old|0x20; damaged[at] = byte(rnd.UintN(256)) {
 			}
 			r.send(string(damaged) + "\n")
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // the bubble's time
 			synctest.Wait()
 			if got := w.state().Opened; got != opened {
 				t.Fatalf("byte %d as %#x opened the door", at, damaged[at])
@@ -277,7 +277,7 @@ func (ttyPort) SetReadTimeout(time.Duration) error { return nil }
 func TestLineOverPTY(t *testing.T) {
 	far, tty, err := pty.Open()
 	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
+		t.Fatalf("a pseudo-terminal is needed: %v", err)
 	}
 	defer far.Close()
 	raw(t, tty)
