@@ -238,6 +238,19 @@ func (b *boardConn) waitLevel(line string, want float64, limit time.Duration) (t
 	}
 }
 
+// present shows the card until the strike is energised, as a person would: on a
+// machine too busy to bring the edges of a frame in time the reader drops it.
+func (b *boardConn) present() bool {
+	b.t.Helper()
+	for range 5 {
+		b.ask(`{"wiegand":{"d0":"GPIO17","d1":"GPIO18","bits":26,"hex":"26831000","us":300}}`)
+		if _, ok := b.waitLevel("GPIO24", 1, 3*time.Second); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // witness follows the events of a running agent: what it has seen was
 // acknowledged.
 type witness struct {
@@ -339,8 +352,7 @@ func TestKillInPulse(t *testing.T) {
 		pid := v.waitReady()
 		ctx, cancel := context.WithCancel(t.Context())
 		go w.follow(ctx, dir, last)
-		board.ask(`{"wiegand":{"d0":"GPIO17","d1":"GPIO18","bits":26,"hex":"26831000","us":300}}`)
-		if _, ok := board.waitLevel("GPIO24", 1, 3*time.Second); !ok {
+		if !board.present() {
 			t.Fatalf("round %d: the strike was not energised\n%s", i, v.story(last))
 		}
 		time.Sleep(time.Duration(rnd.Int64N(int64(1500 * time.Millisecond)))) // the moment is the test's input
