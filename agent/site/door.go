@@ -146,7 +146,8 @@ type DoorOverride struct {
 type DoorKept struct {
 	Lockdown *DoorOverride `json:"lockdown,omitempty"` // Mode is ModeLockdown
 	Override *DoorOverride `json:"override,omitempty"`
-	Freeze   *DoorOverride `json:"freeze,omitempty"` // Mode is ModeFrozenSecured or ModeFrozenPassage
+	Freeze   *DoorOverride `json:"freeze,omitempty"`  // Mode is ModeFrozenSecured or ModeFrozenPassage
+	FirstIn  time.Time     `json:"first_in,omitzero"` // when the first person came in under a schedule that waits for one
 }
 
 // Clock says what time it is and how far that can be believed (door.md,

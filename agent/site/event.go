@@ -34,6 +34,8 @@ const (
 	KindEventsLost      Kind = "events_lost"
 	KindStart           Kind = "start"
 	KindStop            Kind = "stop"
+	KindArea            Kind = "area"  // a holder is in another area, or was forgiven
+	KindPanic           Kind = "panic" // the panic button
 )
 
 // kinds lists all of them.
@@ -41,7 +43,7 @@ var kinds = []Kind{
 	KindAccess, KindUnused, KindDoorOpened, KindDoorClosed, KindDoorForced, KindDoorHeldWarning,
 	KindDoorHeld, KindExit, KindMode, KindCommand, KindFire, KindTamper, KindFault, KindBattery,
 	KindClock, KindPower, KindPolicy, KindConfig, KindDuress, KindUpdate, KindSignIn, KindLockAudit,
-	KindVend, KindLog, KindEventsLost, KindStart, KindStop,
+	KindVend, KindLog, KindEventsLost, KindStart, KindStop, KindArea, KindPanic,
 }
 
 // Kinds returns every kind.
@@ -73,6 +75,7 @@ type Event struct {
 	Credential CredentialID `json:"credential,omitempty"`
 	Device     DeviceName   `json:"device,omitempty"` // the Hive device or lock that asked
 	Item       string       `json:"item,omitempty"`   // what a Hive device asked for
+	Area       AreaID       `json:"area,omitempty"`   // for KindArea: the area entered; empty: outside all of them
 	Mode       string       `json:"mode,omitempty"`   // the mode that now holds, for KindMode
 	Until      time.Time    `json:"until,omitzero"`   // the end of an override
 	Count      uint64       `json:"count,omitempty"`  // how many, for events_lost and repeats

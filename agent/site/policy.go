@@ -176,11 +176,15 @@ type Level struct {
 	Rights []Right `json:"rights"`
 }
 
-// Days is a set of week days; bit 0 is Sunday, as in time.Weekday.
-type Days uint8
+// Days is a set of days: bits 0 to 6 are the days of the week from Sunday, as in
+// time.Weekday, bits 7 to 14 the holidays of kind 1 to 8.
+type Days uint16
 
-// AllDays holds the seven days of the week.
+// AllDays holds the seven days of the week, and no holiday.
 const AllDays Days = 0x7F
+
+// HolidayKinds is how many kinds of holidays there are; they count from 1.
+const HolidayKinds = 8
 
 // dayNames are ENGAGE's (engage.md section 5).
 var dayNames = [7]string{"Su", "Mo", "Tu", "We", "Th", "Fr", "Sa"}
@@ -188,7 +192,13 @@ var dayNames = [7]string{"Su", "Mo", "Tu", "We", "Th", "Fr", "Sa"}
 // Has reports whether d contains w.
 func (d Days) Has(w time.Weekday) bool { return d&(1<<uint(w)) != 0 }
 
-// Names returns ENGAGE's names of the days in d, from Sunday.
+// HasHoliday reports whether d contains holidays of that kind.
+func (d Days) HasHoliday(kind int) bool {
+	return kind >= 1 && kind <= HolidayKinds && d&(1<<(6+kind)) != 0
+}
+
+// Names returns ENGAGE's names of the days in d, from Sunday, then H1 to H8 for
+// holidays.
 func (d Days) Names() []string {
 	var out []string
 	for i, n := range dayNames {
@@ -196,11 +206,16 @@ func (d Days) Names() []string {
 			out = append(out, n)
 		}
 	}
+	for k := 1; k <= HolidayKinds; k++ {
+		if d.HasHoliday(k) {
+			out = append(out, fmt.Sprintf("H%d", k))
+		}
+	}
 	return out
 }
 
 // ParseDays reads names as Names writes them; case does not matter and any
-// longer English name ("mon", "Monday") is accepted.
+// longer English name of a week day ("mon", "Monday") is accepted.
 func ParseDays(names []string) (Days, error) {
 	var d Days
 next:
@@ -211,7 +226,11 @@ next:
 				continue next
 			}
 		}
-		return 0, fmt.Errorf("day %q is not known (one of %v)", n, dayNames)
+		if len(n) == 2 && (n[0] == 'H' || n[0] == 'h') && n[1] >= '1' && n[1] < '1'+HolidayKinds {
+			d |= 1 << (6 + n[1] - '0')
+			continue
+		}
+		return 0, fmt.Errorf("day %q is not known (one of %v, or H1 to H%d for holidays)", n, dayNames, HolidayKinds)
 	}
 	return d, nil
 }
@@ -286,15 +305,20 @@ func (d *Date) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Holiday is one or more whole days on which schedules do not hold, save those
-// that ignore holidays.
+// Holiday is one or more whole days on which the days of the week do not count:
+// a schedule holds only by its intervals for holidays of that kind (Days), unless
+// it ignores holidays.
 type Holiday struct {
 	ID     HolidayID `json:"id"`
 	Source Source    `json:"source"`
 	Name   string    `json:"name"`
 	First  Date      `json:"first"`
-	Last   Date      `json:"last"` // inclusive
+	Last   Date      `json:"last"`           // inclusive
+	Kind   int       `json:"kind,omitempty"` // 1 to HolidayKinds; 0 means 1
 }
+
+// HolidayKind returns the kind, which is 1 where none was given.
+func (h Holiday) HolidayKind() int { return max(h.Kind, 1) }
 
 // Has reports whether the holiday covers the day.
 func (h Holiday) Has(d Date) bool { return d.Compare(h.First) >= 0 && d.Compare(h.Last) <= 0 }

@@ -2,6 +2,7 @@ package site_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -227,5 +228,38 @@ func TestKindsAreContracts(t *testing.T) {
 	}
 	if d := cmp.Diff(strings.Fields(string(data)), got); d != "" {
 		t.Errorf("kinds (-want +got):\n%s", d)
+	}
+}
+
+func TestDaysOfHolidays(t *testing.T) {
+	d, err := site.ParseDays([]string{"Mo", "h1", "H8"})
+	if err != nil || !d.Has(time.Monday) || !d.HasHoliday(1) || !d.HasHoliday(8) || d.HasHoliday(2) || d.HasHoliday(0) || d.HasHoliday(9) {
+		t.Errorf("%v, %v", d.Names(), err)
+	}
+	if diff := cmp.Diff([]string{"Mo", "H1", "H8"}, d.Names()); diff != "" {
+		t.Error(diff)
+	}
+	for _, s := range []string{"H0", "H9", "H", "H11"} {
+		if _, err := site.ParseDays([]string{s}); err == nil {
+			t.Errorf("%q was taken", s)
+		}
+	}
+	for k := range site.HolidayKinds + 1 {
+		if site.AllDays.HasHoliday(k) {
+			t.Errorf("the days of the week hold holidays of kind %d", k)
+		}
+	}
+	if (site.Holiday{}).HolidayKind() != 1 || (site.Holiday{Kind: 3}).HolidayKind() != 3 {
+		t.Error("kinds")
+	}
+}
+
+func TestPINIsNotPrinted(t *testing.T) {
+	p := site.PIN("4711")
+	text, _ := json.Marshal(p)
+	for _, s := range []string{fmt.Sprint(p), fmt.Sprintf("%#v", p), fmt.Sprintf("%v", struct{ P site.PIN }{p}), string(text), p.LogValue().String()} {
+		if strings.Contains(s, "4711") {
+			t.Errorf("printed: %s", s)
+		}
 	}
 }
