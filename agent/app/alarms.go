@@ -26,7 +26,7 @@ const maxAlarms = 1000
 var alarmKinds = map[site.Kind]bool{
 	site.KindDoorForced: true, site.KindDoorHeld: true, site.KindFire: true, site.KindTamper: true,
 	site.KindFault: true, site.KindBattery: true, site.KindPower: true, site.KindClock: true,
-	site.KindEventsLost: true,
+	site.KindEventsLost: true, site.KindDuress: true, site.KindPanic: true,
 }
 
 // alarmKey tells which event ends which alarm.
@@ -232,9 +232,10 @@ func (s *alarmState) apply(ev site.Event) bool {
 	if !alarmKinds[ev.Kind] {
 		return false
 	}
-	// A loss and a counted fault (a packet that was refused) happen, they do not
-	// stand: nothing ends them, and one after an acknowledgement is a new alarm.
-	happened := ev.Kind == site.KindEventsLost || ev.Kind == site.KindFault && ev.Count > 0
+	// A loss, a duress and a counted fault (a packet that was refused) happen, they
+	// do not stand: nothing ends them, and one after an acknowledgement is a new
+	// alarm.
+	happened := ev.Kind == site.KindEventsLost || ev.Kind == site.KindDuress || ev.Kind == site.KindFault && ev.Count > 0
 	item := ev.Item
 	if happened {
 		item = ev.Text // the cause: another one is another alarm

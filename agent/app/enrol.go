@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"gatehouse/agent/card"
@@ -105,8 +106,15 @@ func (a *App) controlParts() control.Parts {
 	}
 }
 
-// AlarmList returns the alarms that stand or that nobody acknowledged.
-func (a *App) AlarmList() []control.Alarm { return a.alarms.List() }
+// AlarmList returns the alarms that stand or that nobody acknowledged; those of
+// duress only where they are asked for.
+func (a *App) AlarmList(duress bool) []control.Alarm {
+	list := a.alarms.List()
+	if duress {
+		return list
+	}
+	return slices.DeleteFunc(list, func(x control.Alarm) bool { return x.Kind == site.KindDuress })
+}
 
 // AckAlarm acknowledges an alarm by name and returns when that is kept.
 func (a *App) AckAlarm(ctx context.Context, id site.EventSeq, by string) error {

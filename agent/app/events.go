@@ -37,6 +37,8 @@ func (v *eventView) matches(ev *site.Event, q *control.EventQuery, holder site.H
 	switch {
 	case !q.From.IsZero() && ev.Time.Before(q.From), !q.To.IsZero() && ev.Time.After(q.To):
 		return false
+	case ev.Kind == site.KindDuress && !q.Duress:
+		return false
 	case q.Door != "" && ev.Door != q.Door, q.Kind != "" && ev.Kind != q.Kind:
 		return false
 	case q.Holder != "" && (holder == "" || ev.HolderID != holder):

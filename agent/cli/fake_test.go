@@ -223,7 +223,7 @@ func (a *agent) Tail(_ context.Context, q control.EventQuery, fn func(site.Event
 	return nil
 }
 
-func (a *agent) AlarmList() []control.Alarm { return a.alarms }
+func (a *agent) AlarmList(bool) []control.Alarm { return a.alarms }
 
 func (a *agent) AckAlarm(_ context.Context, id site.EventSeq, by string) error {
 	if id != 7 {

@@ -135,7 +135,7 @@ func eventsCommand(e *env) *cobra.Command {
 type eventFlags struct {
 	from, to, door, kind, holder string
 	last                         int
-	follow                       bool
+	follow, duress               bool
 }
 
 func (f *eventFlags) add(c *cobra.Command) {
@@ -144,6 +144,7 @@ func (f *eventFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.door, "door", "", "only of this door")
 	c.Flags().StringVar(&f.kind, "kind", "", "only of this kind (access, door_forced, …)")
 	c.Flags().StringVar(&f.holder, "holder", "", "only of this holder (id or name)")
+	c.Flags().BoolVar(&f.duress, "duress", false, "show duress events too; mind who sees the screen")
 }
 
 func (f *eventFlags) query(now time.Time) (url.Values, error) {
@@ -170,6 +171,9 @@ func (f *eventFlags) query(now time.Time) (url.Values, error) {
 	}
 	if f.follow {
 		q.Set("follow", "1")
+	}
+	if f.duress {
+		q.Set("duress", "1")
 	}
 	return q, nil
 }
@@ -253,10 +257,15 @@ func alarmsCommand(e *env) *cobra.Command {
 }
 
 func alarmsListCommand(e *env) *cobra.Command {
-	return &cobra.Command{Use: "list", Short: "List the alarms that stand or that nobody acknowledged", Args: cobra.NoArgs,
+	var duress bool
+	c := &cobra.Command{Use: "list", Short: "List the alarms that stand or that nobody acknowledged", Args: cobra.NoArgs,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
 			list := []control.Alarm{}
-			if err := c.Get(ctx, "/v1/alarms", nil, &list); err != nil {
+			q := url.Values{}
+			if duress {
+				q.Set("duress", "1")
+			}
+			if err := c.Get(ctx, "/v1/alarms", q, &list); err != nil {
 				return err
 			}
 			if e.json {
@@ -274,6 +283,8 @@ func alarmsListCommand(e *env) *cobra.Command {
 			}
 			return e.table(rows)
 		})}
+	c.Flags().BoolVar(&duress, "duress", false, "list duress alarms too; mind who sees the screen")
+	return c
 }
 
 func alarmsAckCommand(e *env) *cobra.Command {

@@ -94,11 +94,13 @@ type EventQuery struct {
 	Kind     site.Kind
 	Holder   string // a holder's id or exact name
 	Follow   bool
+	Duress   bool // duress events too: for those alone who may see them
 }
 
 // Alarms is what control needs of the alarms.
 type Alarms interface {
-	AlarmList() []Alarm
+	// AlarmList leaves out duress unless it is asked for.
+	AlarmList(duress bool) []Alarm
 	// AckAlarm acknowledges by name; it returns after the acknowledgement is
 	// kept.
 	AckAlarm(ctx context.Context, id site.EventSeq, by string) error

@@ -154,7 +154,7 @@ func (h *house) Tail(ctx context.Context, q control.EventQuery, fn func(site.Eve
 	return err
 }
 
-func (h *house) AlarmList() []control.Alarm {
+func (h *house) AlarmList(bool) []control.Alarm {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.alarms)

@@ -289,7 +289,11 @@ func queryTime(text string) (time.Time, error) {
 
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
-	q := EventQuery{Door: site.DoorID(v.Get("door")), Kind: site.Kind(v.Get("kind")), Holder: v.Get("holder"), Follow: v.Get("follow") == "1"}
+	q := EventQuery{Door: site.DoorID(v.Get("door")), Kind: site.Kind(v.Get("kind")), Holder: v.Get("holder"),
+		Follow: v.Get("follow") == "1", Duress: v.Get("duress") == "1"}
+	if q.Kind == site.KindDuress && !q.Duress {
+		return fmt.Errorf("%w: duress events are shown only where duress is asked for (duress=1, --duress)", ErrInput)
+	}
 	var errs [4]error
 	q.From, errs[0] = queryTime(v.Get("from"))
 	q.To, errs[1] = queryTime(v.Get("to"))
@@ -316,8 +320,8 @@ func queryNumber(text string) (uint64, error) {
 	return n, nil
 }
 
-func (s *server) alarms(w http.ResponseWriter, _ *http.Request) error {
-	return ok(w, s.Alarms.AlarmList())
+func (s *server) alarms(w http.ResponseWriter, r *http.Request) error {
+	return ok(w, s.Alarms.AlarmList(r.URL.Query().Get("duress") == "1"))
 }
 
 func (s *server) ackAlarm(w http.ResponseWriter, r *http.Request) error {
