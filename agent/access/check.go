@@ -66,13 +66,9 @@ func (e *eval) check(k check, c *site.Credential) site.Reason {
 	case checkArea:
 		return area(e.req.Area)
 	case checkPIN:
-		if e.req.PIN != PINNotAsked {
-			return site.ReasonPINRequired
-		}
+		return pin(e.pin(c))
 	case checkSecond:
-		if c.Function == site.FunctionSupervised {
-			return site.ReasonSecondPersonRequired
-		}
+		return e.second(c)
 	default:
 		return site.ReasonFault
 	}
@@ -134,6 +130,56 @@ func area(r site.Reason) site.Reason {
 		return r
 	}
 	return site.ReasonFault
+}
+
+// pin says what is asked of a record and what came of it.
+func (e *eval) pin(c *site.Credential) PIN {
+	v := e.req.PIN
+	switch {
+	case e.req.ByPIN:
+		if v == PINWrong || v == PINLockedOut {
+			return v
+		}
+		return PINRight // it found the record
+	case v == PINNotAsked:
+		return v
+	}
+	for _, o := range e.req.PINs {
+		if o.Credential == c.ID {
+			v = o.PIN
+		}
+	}
+	if v == PINNotAsked || v > PINLockedOut {
+		return PINAsked
+	}
+	return v
+}
+
+// pin judges what came of a PIN. A lock-out refuses whether one was given or not.
+func pin(v PIN) site.Reason {
+	switch v {
+	case PINNotAsked, PINRight:
+		return ""
+	case PINLockedOut:
+		return site.ReasonPINLockedOut
+	case PINWrong:
+		return site.ReasonPINWrong
+	case PINAsked:
+	}
+	return site.ReasonPINRequired
+}
+
+// second judges whether a second person is wanted (door.md, Decision): he is
+// another holder and may pass by himself, so a supervised one is nobody's second,
+// and one whose holder is not known may be the same.
+func (e *eval) second(c *site.Credential) site.Reason {
+	switch first := e.req.With; {
+	case c.Function == site.FunctionSupervised,
+		first != "" && (c.Holder == "" || c.Holder == first),
+		first == "" && e.req.TwoPerson:
+		return site.ReasonSecondPersonRequired
+	}
+	return ""
 }
 
 // policyReason and faultReason are the checks of the request itself.

@@ -43,11 +43,14 @@ func (e *eval) decide(records []site.Credential) Decision {
 	if e.note(checkFault, nil, e.faultReason()) {
 		return refuse(site.ReasonFault)
 	}
-	if n := req.Bits.Len(); n == 0 || n > card.MaxBlockBits {
+	if n := req.Bits.Len(); !req.ByPIN && (n == 0 || n > card.MaxBlockBits) {
 		e.note(checkFormat, nil, site.ReasonUnknownFormat)
 		return refuse(site.ReasonUnknownFormat)
 	}
 	veto, found := e.match(records)
+	if !found && req.ByPIN {
+		return e.unknownPIN()
+	}
 	if !found {
 		unknown := site.ReasonUnknownCredential
 		if !req.Formats.Accepts(req.Bits) {
@@ -84,9 +87,25 @@ func further(a, b Decision) bool {
 	return a.Reason.Rank() > b.Reason.Rank()
 }
 
-// counts reports whether a record is for a card of this length.
+// unknownPIN refuses a PIN alone that found nobody. What would refuse anybody
+// still comes first.
+func (e *eval) unknownPIN() Decision {
+	if e.req.PIN != PINLockedOut {
+		e.req.PIN = PINWrong
+	}
+	var nobody site.Credential
+	for _, k := range [...]check{checkMode, checkReader, checkArea, checkPIN} {
+		if r := e.check(k, &nobody); e.note(k, &nobody, r) {
+			return refuse(r)
+		}
+	}
+	return refuse(site.ReasonPINWrong)
+}
+
+// counts reports whether a record is for a card of this length. A PIN alone has
+// found the records that count.
 func (e *eval) counts(c *site.Credential) bool {
-	return c.Bits == 0 || c.Bits == e.req.Bits.Len()
+	return e.req.ByPIN || c.Bits == 0 || c.Bits == e.req.Bits.Len()
 }
 
 // match reports whether any record counts, and the operator's that refuses over

@@ -197,11 +197,11 @@ func TestReasons(t *testing.T) {
 		{"interlock", one(), func(r *access.Request) { r.Area = site.ReasonInterlock }, site.ReasonInterlock},
 		{"soft passback", one(), func(r *access.Request) { r.Area = site.ReasonGrantedPassback }, site.ReasonGrantedPassback},
 		{"soft passback out of schedule", one(rights(front("night"))), func(r *access.Request) { r.Area = site.ReasonGrantedPassback }, site.ReasonOutOfSchedule},
-		{"pin", one(), func(r *access.Request) { r.PIN = access.PINRequired }, site.ReasonPINRequired},
+		{"pin", one(), func(r *access.Request) { r.PIN = access.PINAsked }, site.ReasonPINRequired},
 		{"pin of the future", one(), func(r *access.Request) { r.PIN = 9 }, site.ReasonPINRequired},
-		{"pin after all else", one(rights(front("night"))), func(r *access.Request) { r.PIN = access.PINRequired }, site.ReasonOutOfSchedule},
+		{"pin after all else", one(rights(front("night"))), func(r *access.Request) { r.PIN = access.PINAsked }, site.ReasonOutOfSchedule},
 		{"second person", one(function(site.FunctionSupervised)), nil, site.ReasonSecondPersonRequired},
-		{"pin, then second person", one(function(site.FunctionSupervised)), func(r *access.Request) { r.PIN = access.PINRequired }, site.ReasonPINRequired},
+		{"pin, then second person", one(function(site.FunctionSupervised)), func(r *access.Request) { r.PIN = access.PINAsked }, site.ReasonPINRequired},
 		{"granted", one(), nil, site.ReasonGranted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestOrder(t *testing.T) {
 		by   func()
 	}{
 		{site.ReasonSecondPersonRequired, func() { c = record(function(site.FunctionSupervised)) }},
-		{site.ReasonPINRequired, func() { r.PIN = access.PINRequired }},
+		{site.ReasonPINRequired, func() { r.PIN = access.PINAsked }},
 		{site.ReasonInterlock, func() { r.Area = site.ReasonInterlock }},
 		{site.ReasonHoliday, func() { c.Rights = []site.Right{front("office")}; r.Clock.Now = monday.AddDate(0, 0, 1) }},
 		{site.ReasonOutOfSchedule, func() { c.Rights = []site.Right{front("night")} }},
@@ -392,7 +392,7 @@ func TestRightNamed(t *testing.T) {
 
 func TestTrace(t *testing.T) {
 	c := record(rights(front("night"), front("office")), func(c *site.Credential) { c.Uses = 3; c.Until = monday.AddDate(1, 0, 0) })
-	d := access.Decide(policy(t), []site.Credential{c}, request(t, func(r *access.Request) { r.Trace = true; r.PIN = access.PINRequired }))
+	d := access.Decide(policy(t), []site.Credential{c}, request(t, func(r *access.Request) { r.Trace = true; r.PIN = access.PINAsked }))
 	got, err := json.MarshalIndent(d, "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -415,7 +415,7 @@ func TestTrace(t *testing.T) {
   {"check": "reader", "input": "front-in", "result": "pass"},
   {"check": "schedule", "input": "office, Mon 2026-11-23 10:00 CET", "result": "pass"},
   {"check": "area", "input": "no verdict", "result": "pass"},
-  {"check": "pin", "input": "asked", "result": "waiting: pin_required"}
+  {"check": "pin", "input": "asked, not given", "result": "waiting: pin_required"}
  ]
 }`
 	var a, b any

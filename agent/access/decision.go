@@ -41,14 +41,26 @@ func (o *Outcome) UnmarshalText(b []byte) error {
 	return fmt.Errorf("outcome %q is not known (one of %v)", b, outcomeNames)
 }
 
-// PIN says what the reader asks of a person beside the card.
+// PIN says what the reader asks of a person beside the card, and what came of it.
+// It never holds the PIN itself. A duress PIN is a right one: a decision and its
+// steps look the same, and the caller tells of the duress elsewhere.
 type PIN uint8
 
-// What is asked.
+// What is asked and what came of it. A value that is none of these counts as
+// PINAsked.
 const (
-	PINNotAsked PIN = iota // the card is enough
-	PINRequired            // a PIN is asked for and has not been given
+	PINNotAsked  PIN = iota // the card is enough
+	PINAsked                // a PIN is asked for and has not been given
+	PINRight                // it was given and is right
+	PINWrong                // it was given and is wrong
+	PINLockedOut            // too many were wrong; one that was given was not compared
 )
+
+// PINOf is what came of the PIN for one record.
+type PINOf struct {
+	Credential site.CredentialID
+	PIN        PIN
+}
 
 // Request is one credential presented at one reader.
 type Request struct {
@@ -60,7 +72,29 @@ type Request struct {
 
 	ReaderClosed bool      // the reader takes no credentials now
 	Formats      *card.Set // what an unknown card may be; nil: nothing
-	PIN          PIN
+
+	// PIN is what is asked and what came of it, for all records but those of
+	// PINs. A PIN belongs to one record: where a card has several, say in PINs
+	// for which the PIN is right, and PINAsked here. PINs is not looked at
+	// where no PIN is asked.
+	//
+	// Judge the lock-out before a PIN is compared, and count each comparison
+	// that fails, whatever reason the decision then has: otherwise a door in
+	// lockdown lets PINs be tried without end.
+	PIN  PIN
+	PINs []PINOf
+
+	// ByPIN: there is no card, the records were found by a PIN alone. Bits is
+	// not looked at. Without records the PIN is wrong or, with PINLockedOut,
+	// was not looked up.
+	ByPIN bool
+
+	// TwoPerson: this door opens only to two persons.
+	TwoPerson bool
+	// With is the holder who waits at this door for a second person; empty:
+	// nobody. A grant then means that the two may pass together: this one is
+	// another holder and may pass by himself, TwoPerson aside.
+	With site.HolderID
 
 	// Area is the verdict of anti-passback, occupancy and interlock for the
 	// holder: empty where there is none or it has not been asked,

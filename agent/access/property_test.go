@@ -204,7 +204,7 @@ func naiveJudge(w world, c site.Credential) site.Reason {
 	default:
 		return site.ReasonFault
 	}
-	if q.PIN == access.PINRequired {
+	if q.PIN == access.PINAsked {
 		return site.ReasonPINRequired
 	}
 	if c.Function == site.FunctionSupervised {

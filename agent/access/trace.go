@@ -102,14 +102,49 @@ func (e *eval) input(k check, c *site.Credential) string {
 		}
 		return string(req.Area)
 	case checkPIN:
-		if req.PIN == PINNotAsked {
-			return "not asked"
-		}
-		return "asked"
+		return e.pinInput(c)
 	case checkSecond:
-		return "function " + c.Function.String()
+		return e.secondInput(c)
 	}
 	return ""
+}
+
+// pinInput says what was asked, never what was typed. Whether it is right is the
+// result of the check.
+func (e *eval) pinInput(c *site.Credential) string {
+	v := e.pin(c)
+	s := "asked, not given"
+	switch v {
+	case PINNotAsked:
+		s = "not asked"
+	case PINRight, PINWrong:
+		s = "given"
+	case PINLockedOut:
+		s = "locked out, not compared"
+	case PINAsked:
+	}
+	if e.req.ByPIN {
+		s += ", no card"
+	}
+	return s
+}
+
+func (e *eval) secondInput(c *site.Credential) string {
+	s := "function " + c.Function.String()
+	if e.req.TwoPerson {
+		s += ", two persons at this door"
+	}
+	if e.req.With != "" {
+		s += fmt.Sprintf(", holder %s with %s", orNone(string(c.Holder)), e.req.With)
+	}
+	return s
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
 }
 
 // clockInput says what the clock is and what day it makes.

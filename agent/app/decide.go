@@ -121,7 +121,7 @@ func (h *policyHolder) decider(id site.DoorID) *doorDecider {
 func (d *doorDecider) request(p door.Presented, mode site.Mode) access.Request {
 	req := access.Request{Door: d.door, Reader: p.Reader, Bits: p.Bits, Clock: d.clock.Clock(), Mode: mode, ReaderClosed: d.closed[p.Reader]}
 	if d.pin[p.Reader] {
-		req.PIN = access.PINRequired
+		req.PIN = access.PINAsked
 	}
 	return req
 }
