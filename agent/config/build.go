@@ -10,7 +10,6 @@ import (
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/site"
-	"gatehouse/hal"
 	"gatehouse/store"
 	"gatehouse/store/spool"
 )
@@ -46,14 +45,17 @@ func (b *builder) build(raw *rawFile) *Config {
 		c.Doors = append(c.Doors, b.door(&raw.Doors[i], raw, areas))
 	}
 	b.areas(c, raw)
+	b.pin(c, raw)
 	b.interlocks(c, raw, doors)
 	b.siteInputs(c, raw)
-	b.outputs(c, raw)
+	b.outputs(c, raw, doors)
 	b.hive(c, raw, doors)
 	b.readers(c, raw, areas)
 	b.locks(c, raw)
 	b.sharedKeys()
 	b.egress(raw)
+	b.doorRules(c, raw)
+	b.counting(raw)
 	b.services(c, raw)
 	return c
 }
@@ -249,79 +251,9 @@ func (b *builder) nearest(s string, names iter.Seq[string]) string {
 	return ""
 }
 
-func (b *builder) areas(c *Config, raw *rawFile) {
-	kinds := map[string]Passback{"soft": PassbackSoft, "timed": PassbackTimed, "hard": PassbackHard}
-	for i := range raw.Areas {
-		r := &raw.Areas[i]
-		a := Area{ID: site.AreaID(r.ID.V), Name: nameOr(r.Name, r.ID), Occupancy: r.Occupancy.V}
-		if p := r.Passback; p != nil {
-			a.Passback, a.Forget = kinds[p.Mode.V], p.Forget.V
-			if p.Mode.V == "timed" && !p.Forget.Set {
-				b.errorf(p.At, "mode timed wants forget")
-			}
-		}
-		c.Areas = append(c.Areas, a)
-	}
-}
-
 func nameOr(name, id text) string {
 	if name.V != "" {
 		return name.V
 	}
 	return id.V
-}
-
-func (b *builder) interlocks(c *Config, raw *rawFile, doors map[string]bool) {
-	for i := range raw.Interlocks {
-		r := &raw.Interlocks[i]
-		if len(r.Doors) < 2 && r.Doors != nil {
-			b.errorf(r.At, "an interlock wants two doors or more")
-		}
-		group := Interlock{Repeat: r.Repeat.V}
-		seen := map[string]bool{}
-		for _, d := range r.Doors {
-			if seen[d.V] {
-				b.errorf(d.at, "door %s is in the group twice", quote(d.V))
-			}
-			seen[d.V] = true
-			if b.known("door", d, doors) && !doors[d.V] {
-				b.errorf(d.at, "%s is a lock; an interlock is of doors on this board", quote(d.V))
-			}
-			group.Doors = append(group.Doors, site.DoorID(d.V))
-		}
-		c.Interlocks = append(c.Interlocks, group)
-	}
-}
-
-func (b *builder) siteInputs(c *Config, raw *rawFile) {
-	if f := raw.Inputs.Fire; f != nil {
-		b.claim("line", f.Line)
-		c.Inputs.Fire = &Fire{Line: hal.LineName(f.Line.V), Normal: f.Normal.V, Latched: f.Latched.V}
-	}
-	if p := raw.Inputs.Panic; p != nil {
-		b.claim("line", p.Line)
-		c.Inputs.Panic = &Panic{Line: hal.LineName(p.Line.V), Active: p.Active.V}
-	}
-}
-
-func (b *builder) outputs(c *Config, raw *rawFile) {
-	for i := range raw.Outputs {
-		r := &raw.Outputs[i]
-		b.unique("output", r.ID)
-		b.claim("line", r.Line)
-		if r.On != nil && len(r.On) == 0 {
-			b.errorf(r.At, "on names no kind of event; the output would never be on")
-		}
-		c.Outputs = append(c.Outputs, Output{
-			ID: site.OutputID(r.ID.V), Line: hal.LineName(r.Line.V), Active: r.Active.V, On: kindsOf(r.On), For: r.For.V,
-		})
-	}
-}
-
-func kindsOf(list []text) []site.Kind {
-	var out []site.Kind
-	for _, k := range list {
-		out = append(out, site.Kind(k.V))
-	}
-	return out
 }

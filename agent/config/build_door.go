@@ -27,6 +27,12 @@ func (b *builder) door(r *rawDoor, raw *rawFile, areas map[string]bool) door.Con
 		b.claim("line", x.Line)
 		c.Rex, c.RexActive, c.RexUnlock, c.RexStuck = hal.LineName(x.Line.V), x.Active.V, x.Unlock.V, x.Stuck.V
 	}
+	if t := r.Tamper; t != nil {
+		b.claim("line", t.Line)
+	}
+	if s := r.Bond; s != nil {
+		b.claim("line", s.Line)
+	}
 	b.relock(r, &c)
 	b.held(r, &c)
 	b.fire(r, raw, &c)
@@ -117,6 +123,44 @@ func (b *builder) maglock(r *rawDoor, c *door.Config) {
 		return
 	}
 	b.errorf(a, "a lock with fail: safe has neither hardware_release: true nor an exit button that unlocks; people could be locked in")
+}
+
+// doorRules fills what a door has by rules of the site, and judges it.
+func (b *builder) doorRules(c *Config, raw *rawFile) {
+	for i := range raw.Doors {
+		r := &raw.Doors[i]
+		if a := r.AutoUnlock; a != nil && r.ID.V != "" {
+			if c.AutoUnlock == nil {
+				c.AutoUnlock = map[site.DoorID]AutoUnlock{}
+			}
+			c.AutoUnlock[site.DoorID(r.ID.V)] = AutoUnlock{
+				Schedule: site.ScheduleID(a.Schedule.V), FirstPerson: a.FirstPerson.V,
+			}
+		}
+		b.readersNeeded(r, raw)
+	}
+}
+
+// readersNeeded judges what wants somebody to show a card at the door.
+func (b *builder) readersNeeded(r *rawDoor, raw *rawFile) {
+	for i := range raw.Readers {
+		if raw.Readers[i].Door.V == r.ID.V {
+			return
+		}
+	}
+	for i := range raw.Hive.Devices {
+		for _, item := range raw.Hive.Devices[i].Items.List {
+			if item.Door.V == r.ID.V {
+				return
+			}
+		}
+	}
+	if r.TwoPerson.V {
+		b.errorf(r.TwoPerson.at, "two people must show a card, and the door has no reader")
+	}
+	if a := r.AutoUnlock; a != nil && a.FirstPerson.V {
+		b.errorf(a.FirstPerson.at, "somebody must be let in first, and the door has no reader")
+	}
 }
 
 // egress judges what holds between doors, readers and the fire input.

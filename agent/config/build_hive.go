@@ -115,17 +115,9 @@ func (b *builder) siteKey(file text) SiteKey {
 // key reads a key file. open is what it is worth when others may read it.
 // Nothing of the content is ever in an issue.
 func (b *builder) key(file text, open Severity) ([]byte, bool) {
-	if b.opts.KeyFile == nil {
-		b.errorf(file.at, "key files cannot be read here")
+	content, ok := b.keyFile(file, open)
+	if !ok {
 		return nil, false
-	}
-	content, mode, err := b.opts.KeyFile(b.resolve(file.V))
-	if err != nil {
-		b.errorf(file.at, "%v", err)
-		return nil, false
-	}
-	if mode.Perm()&0o077 != 0 {
-		b.add(file.at, open, "%s has mode %04o; others may read or change it: want 0600", filepath.Base(file.V), mode.Perm())
 	}
 	key, err := parseKey(content)
 	if err != nil {
@@ -139,15 +131,29 @@ func (b *builder) key(file text, open Severity) ([]byte, bool) {
 	return key, true
 }
 
+// keyFile reads the content of a key file and judges its mode.
+func (b *builder) keyFile(file text, open Severity) ([]byte, bool) {
+	if b.opts.KeyFile == nil {
+		b.errorf(file.at, "key files cannot be read here")
+		return nil, false
+	}
+	content, mode, err := b.opts.KeyFile(b.resolve(file.V))
+	if err != nil {
+		b.errorf(file.at, "%v", err)
+		return nil, false
+	}
+	if mode.Perm()&0o077 != 0 {
+		b.add(file.at, open, "%s has mode %04o; others may read or change it: want 0600", filepath.Base(file.V), mode.Perm())
+	}
+	return content, true
+}
+
 // parseKey reads the one line of a key file: hex digits, or text: and the
 // key's own characters (contract.md, Settings).
 func parseKey(content []byte) ([]byte, error) {
-	if len(content) >= maxKey {
-		return nil, fmt.Errorf("the key file is too long")
-	}
-	line := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
-	if strings.ContainsAny(line, "\r\n") {
-		return nil, fmt.Errorf("the key file has more than one line")
+	line, err := keyLine(content)
+	if err != nil {
+		return nil, err
 	}
 	if t, ok := strings.CutPrefix(line, "text:"); ok {
 		return []byte(t), nil
@@ -157,4 +163,16 @@ func parseKey(content []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the key file holds neither hex digits nor text: with a key")
 	}
 	return key, nil
+}
+
+// keyLine returns the one line of a key file.
+func keyLine(content []byte) (string, error) {
+	if len(content) >= maxKey {
+		return "", fmt.Errorf("the key file is too long")
+	}
+	line := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	if strings.ContainsAny(line, "\r\n") {
+		return "", fmt.Errorf("the key file has more than one line")
+	}
+	return line, nil
 }

@@ -82,6 +82,9 @@ func (b *builder) readerWire(c *Config, r *rawReader, conf *reader.Config) {
 	case r.Wiegand != nil && r.HiveDevice.Set:
 		b.errorf(r.HiveDevice.at, "goes with serial, not with wiegand")
 	}
+	if a, given := b.keys[r.At.Path+".feedback"]; given && r.Wiegand == nil {
+		b.errorf(a, "goes with wiegand; a reader on a serial line has signals of its own")
+	}
 	if w := r.Wiegand; w != nil {
 		for _, l := range []text{w.D0, w.D1, w.LED, w.Beeper} {
 			b.claim("line", l)
@@ -89,11 +92,65 @@ func (b *builder) readerWire(c *Config, r *rawReader, conf *reader.Config) {
 		conf.Wiegand = &reader.WiegandConfig{
 			D0: hal.LineName(w.D0.V), D1: hal.LineName(w.D1.V), LED: hal.LineName(w.LED.V), Beeper: hal.LineName(w.Beeper.V),
 			LEDOn: w.LEDActive.V, BeepOn: w.BeeperActive.V, Silence: w.Silence.V, Formats: c.Formats,
+			Feedback: b.feedback(r),
+		}
+		if t := b.watched(w.Tamper); t != nil {
+			conf.Wiegand.Tamper, conf.Wiegand.TamperNormal = t.Line, t.Normal
 		}
 	}
 	if s := r.Serial; s != nil {
 		conf.Serial = b.serial(s.Port, s.Baud, r.HiveDevice, s.At)
 	}
+}
+
+// maxTones bounds a signal.
+const maxTones = 32
+
+// feedback fills the signals that are not as usual; nil when all are.
+func (b *builder) feedback(r *rawReader) map[site.Pattern]reader.Signal {
+	f := &r.Feedback
+	var out map[site.Pattern]reader.Signal
+	for _, s := range []struct {
+		pattern site.Pattern
+		raw     *rawSignal
+	}{
+		{site.PatternGranted, f.Granted}, {site.PatternDenied, f.Denied}, {site.PatternError, f.Error},
+		{site.PatternWaiting, f.Waiting}, {site.PatternLockdown, f.Lockdown},
+	} {
+		if s.raw == nil {
+			continue
+		}
+		if out == nil {
+			out = map[site.Pattern]reader.Signal{}
+		}
+		out[s.pattern] = b.signal(r, s.raw)
+	}
+	return out
+}
+
+func (b *builder) signal(r *rawReader, s *rawSignal) reader.Signal {
+	if len(s.Tones) > maxTones {
+		b.errorf(s.Tones[maxTones].At, "more than %d tones", maxTones)
+	}
+	sig := reader.Signal{Repeat: s.Repeat.V}
+	led, beep := false, false
+	for i := range s.Tones {
+		t := &s.Tones[i]
+		led, beep = led || t.LED.V, beep || t.Beep.V
+		sig.Tones = append(sig.Tones, reader.Tone{LED: t.LED.V, Beep: t.Beep.V, For: t.For.V})
+	}
+	if s.Repeat.V > 0 && s.Tones != nil && len(s.Tones) == 0 {
+		b.errorf(s.Repeat.at, "there is no tone to play again")
+	}
+	if w := r.Wiegand; w != nil {
+		if led && !w.LED.Set {
+			b.warnf(s.At, "lights the LED, and wiegand.led is not set")
+		}
+		if beep && !w.Beeper.Set {
+			b.warnf(s.At, "sounds the beeper, and wiegand.beeper is not set")
+		}
+	}
+	return sig
 }
 
 // bauds are the speeds that serial ports have.

@@ -1,5 +1,11 @@
 package config
 
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
 // services fills the parts that talk to the outside.
 func (b *builder) services(c *Config, raw *rawFile) {
 	if s := raw.Swordfish; s != nil {
@@ -39,8 +45,64 @@ func (b *builder) notify(r *rawNotify) Notify {
 		b.errorf(r.At, "wants either webhook or mail")
 	case letter && !r.SMTP.Set:
 		b.errorf(r.At, "mail wants smtp, the mail server")
-	case hook && r.SMTP.Set:
-		b.errorf(r.SMTP.at, "goes with mail, not with webhook")
+	case letter && !r.From.Set:
+		b.errorf(r.At, "mail wants from, the address that it comes from")
+	case hook:
+		for _, t := range []text{r.SMTP, r.From, r.User, r.PasswordFile} {
+			if t.Set {
+				b.errorf(t.at, "goes with mail, not with webhook")
+			}
+		}
 	}
-	return Notify{ID: r.ID.V, On: kindsOf(r.On), Webhook: r.Webhook.V, Mail: values(r.Mail), SMTP: r.SMTP.V}
+	if letter && r.SecretFile.Set {
+		b.errorf(r.SecretFile.at, "goes with webhook, not with mail")
+	}
+	if r.User.Set != r.PasswordFile.Set {
+		b.errorf(r.At, "user and password_file go together")
+	}
+	if strings.HasPrefix(r.Webhook.V, "http://") {
+		b.warnf(r.Webhook.at, "plain HTTP: what is sent can be read and altered on the network")
+	}
+	return Notify{
+		ID: r.ID.V, On: kindsOf(r.On), Webhook: r.Webhook.V, Secret: b.hookSecret(r.SecretFile),
+		Mail: values(r.Mail), SMTP: r.SMTP.V, From: r.From.V, User: r.User.V, Password: b.password(r.PasswordFile),
+	}
+}
+
+// minSecret is the shortest secret that signs.
+const minSecret = 16
+
+func (b *builder) hookSecret(file text) Secret {
+	if !file.Set {
+		return nil
+	}
+	key, ok := b.key(file, Warning)
+	if ok && len(key) < minSecret {
+		b.errorf(file.at, "the secret has %d bytes; at least %d are needed", len(key), minSecret)
+		return nil
+	}
+	return Secret(key)
+}
+
+// password reads the one line of a password file.
+func (b *builder) password(file text) Secret {
+	if !file.Set {
+		return nil
+	}
+	content, ok := b.keyFile(file, Warning)
+	if !ok {
+		return nil
+	}
+	line, err := keyLine(content)
+	if err == nil {
+		line = strings.TrimPrefix(line, "text:")
+		if line == "" || strings.ContainsFunc(line, unicode.IsControl) {
+			err = fmt.Errorf("the password file holds no password")
+		}
+	}
+	if err != nil {
+		b.errorf(file.at, "%v", err)
+		return nil
+	}
+	return Secret(line)
 }

@@ -11,7 +11,6 @@ import (
 	"gatehouse/agent/hive/link"
 	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
-	"gatehouse/hal"
 	"gatehouse/store"
 	"gatehouse/store/spool"
 )
@@ -38,12 +37,15 @@ type Config struct {
 
 	Areas      []Area
 	Interlocks []Interlock
+	PIN        Lockout
 	Inputs     Inputs
 	Outputs    []Output
 	Locks      []Lock
 	// ReaderModes holds the modes of readers that change by schedule. Such a
 	// reader's own Mode is closed.
 	ReaderModes map[site.ReaderID][]ReaderMode
+	// AutoUnlock holds the doors that a schedule unlocks.
+	AutoUnlock map[site.DoorID]AutoUnlock
 
 	// The parts that talk to the outside; nil when the file does not have them.
 	Swordfish *Swordfish
@@ -95,60 +97,6 @@ type Listen struct {
 	Devices string // empty: off
 }
 
-// Area is a part of the site that people are counted in.
-type Area struct {
-	ID        site.AreaID
-	Name      string
-	Occupancy int // zero: no limit
-	Passback  Passback
-	Forget    time.Duration // zero: never; not for PassbackNone
-}
-
-// Passback is an area's anti-passback.
-type Passback uint8
-
-// The kinds of anti-passback.
-const (
-	PassbackNone Passback = iota
-	PassbackSoft
-	PassbackTimed
-	PassbackHard
-)
-
-// Interlock is a group of doors of which at most one is unlocked.
-type Interlock struct {
-	Doors  []site.DoorID
-	Repeat time.Duration // a second exit press within it is obeyed
-}
-
-// Inputs are the inputs of the whole site.
-type Inputs struct {
-	Fire  *Fire
-	Panic *Panic
-}
-
-// Fire is the fire alarm system's input.
-type Fire struct {
-	Line    hal.LineName
-	Normal  hal.Level // any other is fire
-	Latched bool
-}
-
-// Panic is a button that locks all doors down.
-type Panic struct {
-	Line   hal.LineName
-	Active hal.Level
-}
-
-// Output is an auxiliary output.
-type Output struct {
-	ID     site.OutputID
-	Line   hal.LineName
-	Active hal.Level
-	On     []site.Kind
-	For    time.Duration // zero: until the alarm is cleared
-}
-
 // Lock is a Wi-Fi lock, or one on a serial line when Serial is set.
 type Lock struct {
 	ID     site.DoorID
@@ -163,49 +111,6 @@ type Lock struct {
 type ReaderMode struct {
 	Schedule site.ScheduleID
 	Mode     reader.Mode
-}
-
-// Swordfish is the locks' protocol.
-type Swordfish struct{ Auth SwordfishAuth }
-
-// SwordfishAuth says what happens to a lock that does not authenticate itself.
-type SwordfishAuth uint8
-
-// The choices; the zero value is the default and the safe one.
-const (
-	AuthEnforce SwordfishAuth = iota
-	AuthReport
-	AuthNone
-)
-
-// Gateway is the gateway's RESTful API.
-type Gateway struct{ Local bool }
-
-// Uplink is the client of the IP host.
-type Uplink struct {
-	ServerURL, CAURL string
-	FromOldest       bool // a new host gets the oldest event first, else only what comes from now on
-}
-
-// MQTT is the client of a broker.
-type MQTT struct{ Broker, TopicPrefix string }
-
-// BACnet is the BACnet web services.
-type BACnet struct {
-	UUID          string // empty: made and kept by the part
-	TokenLifetime time.Duration
-}
-
-// Presence is the receiver of Wi-Fi location notifications.
-type Presence struct{}
-
-// Notify is one receiver of alarms: a webhook, or mail.
-type Notify struct {
-	ID      string
-	On      []site.Kind // empty: all alarms
-	Webhook string
-	Mail    []string
-	SMTP    string
 }
 
 // KeyFile reads a key file: its content, at most 64 KiB of it, and its mode.

@@ -18,10 +18,15 @@ const (
 	UseFire
 	UsePanic
 	UseOutput
+	UseTamper
+	UseBond
+	UseMains
+	UseBattery
 )
 
 var useNames = []string{
 	"nothing", "strike", "contact", "exit button", "D0", "D1", "LED", "beeper", "fire input", "panic input", "output",
+	"tamper contact", "bond sensor", "mains input", "battery input",
 }
 
 // String returns the use in words.
@@ -67,6 +72,7 @@ func (c *Config) Lines() []Line {
 			add(w.D1, UseWiegandD1, string(r.ID), false, hal.High)
 			add(w.LED, UseLED, string(r.ID), true, !w.LEDOn)
 			add(w.Beeper, UseBeeper, string(r.ID), true, !w.BeepOn)
+			add(w.Tamper, UseTamper, string(r.ID), false, w.TamperNormal)
 		}
 	}
 	if f := c.Inputs.Fire; f != nil {
@@ -74,6 +80,14 @@ func (c *Config) Lines() []Line {
 	}
 	if p := c.Inputs.Panic; p != nil {
 		add(p.Line, UsePanic, "", false, !p.Active)
+	}
+	for _, in := range []struct {
+		input *Input
+		use   LineUse
+	}{{c.Inputs.Mains, UseMains}, {c.Inputs.Battery, UseBattery}, {c.Inputs.Tamper, UseTamper}} {
+		if in.input != nil {
+			add(in.input.Line, in.use, "", false, in.input.Normal)
+		}
 	}
 	for _, o := range c.Outputs {
 		add(o.Line, UseOutput, string(o.ID), true, !o.Active)

@@ -61,6 +61,7 @@ type rawFile struct {
 	Cards      rawCards       `key:"cards" doc:"how cards are read"`
 	Formats    []rawFormat    `key:"formats" doc:"card formats beside the built-in ones"`
 	Areas      []rawArea      `key:"areas" doc:"areas for anti-passback, occupancy and lockdown"`
+	PIN        rawPIN         `key:"pin" doc:"when wrong PINs lock out"`
 	Interlocks []rawInterlock `key:"interlocks" off:"y" doc:"groups of doors of which at most one is unlocked"`
 	Doors      []rawDoor      `key:"doors" req:"y" doc:"doors on lines of this board"`
 	Inputs     rawInputs      `key:"inputs" doc:"inputs of the whole site"`
@@ -153,7 +154,15 @@ type rawArea struct {
 type rawPassback struct {
 	At     at
 	Mode   text `key:"mode" req:"y" enum:"hard|soft|timed" ex:"soft" doc:"hard refuses, soft records, timed refuses until forgotten"`
-	Forget dur  `key:"forget" min:"1s" max:"400d" ex:"8h" doc:"time after which an entry is forgotten"`
+	Forget dur  `key:"forget" min:"1s" max:"400d" ex:"8h" doc:"time after which an entry is forgotten; timed wants it"`
+	Exit   text `key:"exit" enum:"soft|hard" ex:"soft" doc:"the same at a reader that leads out, for hard and soft; soft when absent"`
+}
+
+type rawPIN struct {
+	At      at
+	Tries   number `key:"tries" def:"5" min:"1" max:"100" doc:"wrong PINs that lock a credential out, or a reader where it takes a PIN only"`
+	Within  dur    `key:"within" def:"10m" min:"10s" max:"1d" doc:"time within which they count together"`
+	Lockout dur    `key:"lockout" def:"10m" min:"10s" max:"30d" doc:"how long no PIN is looked at then"`
 }
 
 type rawInterlock struct {
@@ -175,6 +184,31 @@ type rawDoor struct {
 	Fire            text        `key:"fire" enum:"release|none" ex:"none" doc:"what the fire input does; release for fail: safe, none for fail: secure"`
 	HardwareRelease flag        `key:"hardware_release" def:"false" doc:"people get out without any software (a maglock's break glass, a mechanical handle)"`
 	Area            text        `key:"area" check:"id" ex:"lab" doc:"area that this door is locked down with"`
+	AutoUnlock      *rawAuto    `key:"auto_unlock" doc:"a schedule that holds the door unlocked"`
+	TwoPerson       flag        `key:"two_person" def:"false" doc:"every grant here needs a second person"`
+	Tamper          *rawInput   `key:"tamper" ex:"{line: GPIO12, normal: low}" doc:"tamper contact of the door's wiring"`
+	Bond            *rawBond    `key:"bond" doc:"bond sensor or strike feedback: says that the lock holds"`
+}
+
+type rawAuto struct {
+	At          at
+	Schedule    text `key:"schedule" req:"y" check:"id" ex:"office-hours" doc:"id of the schedule"`
+	FirstPerson flag `key:"first_person" def:"false" doc:"unlock only after somebody was let in while the schedule holds"`
+}
+
+// rawInput is an input that is watched: any level but the normal one, also
+// that of a cut wire, is an event.
+type rawInput struct {
+	At     at
+	Line   text  `key:"line" req:"y" check:"line" ex:"GPIO12" doc:"input line"`
+	Normal level `key:"normal" def:"low" doc:"level while all is well; any other, also a cut wire, is told"`
+}
+
+type rawBond struct {
+	At     at
+	Line   text  `key:"line" req:"y" check:"line" ex:"GPIO19" doc:"input line"`
+	Secure level `key:"secure" def:"low" doc:"level while the lock holds"`
+	Within dur   `key:"within" def:"2s" min:"100ms" max:"1m" doc:"locked and closed but not secure for longer than this is a fault"`
 }
 
 type rawStrike struct {
@@ -213,9 +247,12 @@ type rawADA struct {
 }
 
 type rawInputs struct {
-	At    at
-	Fire  *rawFire  `key:"fire" doc:"fire alarm system"`
-	Panic *rawPanic `key:"panic" doc:"panic button"`
+	At      at
+	Fire    *rawFire  `key:"fire" doc:"fire alarm system"`
+	Panic   *rawPanic `key:"panic" doc:"panic button"`
+	Mains   *rawInput `key:"mains" ex:"{line: GPIO20, normal: low}" doc:"the power supply's mains-present contact; a change is a power event"`
+	Battery *rawInput `key:"battery" ex:"{line: GPIO21, normal: low}" doc:"the power supply's battery-good contact; a change is a battery event"`
+	Tamper  *rawInput `key:"tamper" ex:"{line: GPIO4, normal: low}" doc:"tamper contact of the cabinet; a change is a tamper event"`
 }
 
 type rawFire struct {
@@ -233,12 +270,15 @@ type rawPanic struct {
 }
 
 type rawOutput struct {
-	At     at
-	ID     text   `key:"id" req:"y" check:"id" ex:"siren" doc:"id of the output"`
-	Line   text   `key:"line" req:"y" check:"line" ex:"GPIO13" doc:"output line"`
-	Active level  `key:"active" def:"high" doc:"level that is on"`
-	On     []text `key:"on" req:"y" check:"kind" ex:"[door_forced]" doc:"kinds of events that turn it on"`
-	For    dur    `key:"for" min:"100ms" max:"24h" ex:"60s" doc:"how long; until the alarm is cleared when absent"`
+	At      at
+	ID      text   `key:"id" req:"y" check:"id" ex:"siren" doc:"id of the output"`
+	Line    text   `key:"line" req:"y" check:"line" ex:"GPIO13" doc:"output line"`
+	Active  level  `key:"active" def:"high" doc:"level that is on"`
+	On      []text `key:"on" req:"y" check:"kind" ex:"[door_forced]" doc:"kinds of events that turn it on"`
+	Until   []text `key:"until" off:"y" check:"kind" ex:"[door_closed]" doc:"kinds of events that turn it off"`
+	For     dur    `key:"for" min:"100ms" max:"24h" ex:"60s" doc:"how long; when absent until the alarm is cleared, or until"`
+	Doors   []text `key:"doors" off:"y" check:"id" ex:"[front]" doc:"only events of these doors; all when absent"`
+	Reasons []text `key:"reasons" off:"y" check:"reason" ex:"[no_right, revoked]" doc:"for access: only these reasons; those that grant when absent"`
 }
 
 type rawReader struct {
@@ -251,6 +291,29 @@ type rawReader struct {
 	Wiegand    *rawWiegand `key:"wiegand" doc:"a reader on two lines"`
 	Serial     *rawSerial  `key:"serial" off:"y" doc:"a reader on a serial line; wants hive_device"`
 	HiveDevice text        `key:"hive_device" off:"y" check:"device" ex:"shed" doc:"the device of hive.devices on the serial line"`
+	Feedback   rawFeedback `key:"feedback" doc:"what LED and beeper show, where it is not as usual"`
+}
+
+type rawFeedback struct {
+	At       at
+	Granted  *rawSignal `key:"granted" doc:"the door opens"`
+	Denied   *rawSignal `key:"denied" off:"y" doc:"refused"`
+	Error    *rawSignal `key:"error" off:"y" doc:"the decision could not be made"`
+	Waiting  *rawSignal `key:"waiting" off:"y" doc:"a PIN or a second person is awaited"`
+	Lockdown *rawSignal `key:"lockdown" off:"y" doc:"refused by a lockdown"`
+}
+
+type rawSignal struct {
+	At     at
+	Tones  []rawTone `key:"tones" req:"y" ex:"[{led: true, beep: true, for: 200ms}, {led: true, for: 1800ms}]" doc:"one after the other; then both are off"`
+	Repeat dur       `key:"repeat" def:"0s" min:"0s" max:"1m" doc:"play again and again for so long; 0s is once"`
+}
+
+type rawTone struct {
+	At   at
+	LED  flag `key:"led" def:"false" doc:"the LED is lit"`
+	Beep flag `key:"beep" def:"false" doc:"the beeper sounds"`
+	For  dur  `key:"for" req:"y" min:"10ms" max:"5s" ex:"200ms" doc:"length of the tone"`
 }
 
 type rawModeRule struct {
@@ -261,13 +324,14 @@ type rawModeRule struct {
 
 type rawWiegand struct {
 	At           at
-	D0           text  `key:"d0" req:"y" check:"line" ex:"GPIO17" doc:"line of the zeros"`
-	D1           text  `key:"d1" req:"y" check:"line" ex:"GPIO18" doc:"line of the ones"`
-	LED          text  `key:"led" check:"line" ex:"GPIO16" doc:"line of the LED"`
-	LEDActive    level `key:"led_active" def:"low" doc:"level that lights it"`
-	Beeper       text  `key:"beeper" check:"line" ex:"GPIO26" doc:"line of the beeper"`
-	BeeperActive level `key:"beeper_active" def:"low" doc:"level that sounds it"`
-	Silence      dur   `key:"silence" def:"25ms" min:"5ms" max:"25ms" doc:"the longest silence that ends a frame"`
+	D0           text      `key:"d0" req:"y" check:"line" ex:"GPIO17" doc:"line of the zeros"`
+	D1           text      `key:"d1" req:"y" check:"line" ex:"GPIO18" doc:"line of the ones"`
+	LED          text      `key:"led" check:"line" ex:"GPIO16" doc:"line of the LED"`
+	LEDActive    level     `key:"led_active" def:"low" doc:"level that lights it"`
+	Beeper       text      `key:"beeper" check:"line" ex:"GPIO26" doc:"line of the beeper"`
+	BeeperActive level     `key:"beeper_active" def:"low" doc:"level that sounds it"`
+	Tamper       *rawInput `key:"tamper" off:"y" ex:"{line: GPIO27, normal: low}" doc:"tamper contact of the reader"`
+	Silence      dur       `key:"silence" def:"25ms" min:"5ms" max:"25ms" doc:"the longest silence that ends a frame"`
 }
 
 type rawSerial struct {
@@ -312,46 +376,4 @@ type rawQuiet struct {
 	At    at
 	Start daytime `key:"start" req:"y" ex:"\"22:30\"" doc:"start, in the site's zone"`
 	End   daytime `key:"end" req:"y" ex:"\"07:00\"" doc:"end; before the start: on the next day"`
-}
-
-type rawSwordfish struct {
-	At   at
-	Auth text `key:"auth" def:"enforce" enum:"none|report|enforce" doc:"what happens to a lock that does not authenticate itself"`
-}
-
-type rawGateway struct {
-	At    at
-	Local flag `key:"local" def:"false" doc:"answer on the HTTPS listener too"`
-}
-
-type rawUplink struct {
-	At        at
-	ServerURL text `key:"server_url" req:"y" check:"uplink-url" ex:"\"https://iphost.example:8080/engage_wss\"" doc:"the host's WebSocket"`
-	CAURL     text `key:"ca_url" check:"http-url" ex:"\"http://iphost.example:8081/engage/newCA/current\"" doc:"where its root certificate is fetched and pinned"`
-	Start     text `key:"start" def:"now" enum:"now|oldest" doc:"the first event that a new host gets"`
-}
-
-type rawMQTT struct {
-	At          at
-	Broker      text `key:"broker" req:"y" check:"mqtt-url" ex:"\"mqtts://broker.example:8883\"" doc:"the broker"`
-	TopicPrefix text `key:"topic_prefix" def:"gatehouse" check:"topic" doc:"first part of every topic"`
-}
-
-type rawBACnet struct {
-	At            at
-	UUID          text `key:"uuid" def:"auto" check:"uuid" doc:"identity of the server; auto makes one and keeps it"`
-	TokenLifetime dur  `key:"token_lifetime" def:"24h" min:"1m" max:"30d" doc:"life of an access token"`
-}
-
-type rawPresence struct {
-	At at
-}
-
-type rawNotify struct {
-	At      at
-	ID      text   `key:"id" req:"y" check:"id" ex:"night-desk" doc:"id of the receiver"`
-	On      []text `key:"on" check:"kind" ex:"[door_forced, door_held]" doc:"kinds of events; all alarms when absent"`
-	Webhook text   `key:"webhook" check:"http-url" ex:"\"https://desk.example/hook\"" doc:"URL that is called"`
-	Mail    []text `key:"mail" off:"y" check:"mail" ex:"[desk@site.example]" doc:"addresses that get a mail; wants smtp"`
-	SMTP    text   `key:"smtp" off:"y" check:"hostport" ex:"\"mail.site.example:587\"" doc:"mail server"`
 }

@@ -207,6 +207,7 @@ var checks = map[string]check{
 	"listen":     {checkListen, ``},
 	"hostport":   {checkHostPort, ``},
 	"kind":       {checkKind, ``},
+	"reason":     {checkReason, ``},
 	"uuid":       {checkUUID, ``},
 	"topic":      {checkTopic, `^[^#+\s/]+(/[^#+\s/]+)*$`},
 	"mail":       {checkMail, ``},
@@ -295,6 +296,17 @@ func checkKind(s string) (string, error) {
 	var words []string
 	for _, k := range site.Kinds() {
 		words = append(words, string(k))
+	}
+	if !slices.Contains(words, s) {
+		return "", unknownWord(s, words)
+	}
+	return s, nil
+}
+
+func checkReason(s string) (string, error) {
+	var words []string
+	for _, r := range site.Reasons() {
+		words = append(words, string(r))
 	}
 	if !slices.Contains(words, s) {
 		return "", unknownWord(s, words)

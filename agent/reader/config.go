@@ -40,7 +40,14 @@ type WiegandConfig struct {
 	LEDOn   hal.Level     // the level that lights the LED; low on most
 	BeepOn  hal.Level     // the level that sounds the beeper; low on most
 	Silence time.Duration // the longest end-of-frame silence, 5 to 25 ms; 25 ms by default
-	Formats []card.Format // a frame that one of these accepts is a card even where it looks like a key; nil: none
+	// Feedback replaces the usual signals; a pattern that is not in it shows
+	// as SignalOf says.
+	Feedback map[site.Pattern]Signal
+	// Tamper is the reader's tamper contact; empty: none. Any level but
+	// TamperNormal is a tamper.
+	Tamper       hal.LineName
+	TamperNormal hal.Level
+	Formats      []card.Format // a frame that one of these accepts is a card even where it looks like a key; nil: none
 }
 
 // SerialConfig is a Hive device on a serial line.
