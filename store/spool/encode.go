@@ -38,6 +38,7 @@ func appendEvent(b []byte, ev *site.Event) []byte {
 	b = appendOptional(b, `,"credential":`, string(ev.Credential))
 	b = appendOptional(b, `,"device":`, string(ev.Device))
 	b = appendOptional(b, `,"item":`, ev.Item)
+	b = appendOptional(b, `,"area":`, string(ev.Area))
 	b = appendOptional(b, `,"mode":`, ev.Mode)
 	if !ev.Until.IsZero() {
 		b = append(b, `,"until":`...)

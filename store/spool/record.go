@@ -257,7 +257,7 @@ func estimate(ev *site.Event) int {
 	n := 512 + len(ev.Sealed)*4/3
 	for _, s := range []string{string(ev.Kind), string(ev.Door), string(ev.Reader), string(ev.Reason), ev.Card.Last2,
 		ev.Card.Tag, ev.By, string(ev.Source), string(ev.HolderID), string(ev.Credential), string(ev.Device),
-		ev.Item, ev.Mode, ev.Text, ev.Code, ev.Data, ev.LockTime, string(ev.As)} {
+		ev.Item, string(ev.Area), ev.Mode, ev.Text, ev.Code, ev.Data, ev.LockTime, string(ev.As)} {
 		n += len(s)
 	}
 	return n
