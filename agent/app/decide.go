@@ -128,7 +128,7 @@ func (d *doorDecider) request(p door.Presented, mode site.Mode) access.Request {
 
 // Decide judges what was presented. A counted use is taken before the door
 // opens: in memory at once, on disk with the next group commit.
-func (d *doorDecider) Decide(p door.Presented, mode site.Mode) door.Decision {
+func (d *doorDecider) Decide(p door.Presented, _ *door.Pending, mode site.Mode) door.Decision {
 	req := d.request(p, mode)
 	var policy *access.Policy
 	policy, d.records = d.lookup(&req, d.records[:0])

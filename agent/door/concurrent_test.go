@@ -119,7 +119,7 @@ type slow struct {
 	decided   atomic.Int32
 }
 
-func (w *slow) Decide(door.Presented, site.Mode) door.Decision {
+func (w *slow) Decide(door.Presented, *door.Pending, site.Mode) door.Decision {
 	n := w.now.Add(1)
 	defer w.now.Add(-1)
 	if n > w.most.Load() {
@@ -238,7 +238,7 @@ func TestManyCallers(t *testing.T) {
 						b.board.Drive("GPIO22", hal.Level(n%3 == 0))
 					case 5:
 						b.door.SetFire(n%2 == 0)
-						b.door.SetSchedule(site.Mode(n % 2))
+						b.door.SetSchedule(door.Schedule{Mode: site.Mode(n % 2)})
 					case 6:
 						_ = b.door.Status()
 						_, _ = b.door.Inputs(t.Context())
@@ -264,14 +264,14 @@ func TestOutside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := setUp(t, front(func(c *door.Config) { c.Fire = door.FireRelease }))
 		after(s)
-		b.door.SetSchedule(site.ModePassage)
+		b.door.SetSchedule(door.Schedule{Mode: site.ModePassage})
 		after(s)
 		b.clock.SetSynchronised(false) // no schedule unlocks a door now
 		after(10 * s)
 		b.door.SetFire(true)
 		after(s)
 		live, err := b.door.Inputs(t.Context())
-		want := door.Live{Contact: hal.Low, Rex: hal.High, Energised: true}
+		want := door.Live{Contact: hal.Low, Rex: hal.High, Secure: true, Energised: true}
 		if diff := cmp.Diff(want, live); diff != "" || err != nil {
 			t.Errorf("inputs (-want +got):\n%s%v", diff, err)
 		}

@@ -50,11 +50,27 @@ type Config struct {
 
 	ADAUnlock, ADAWarn, ADAAlarm time.Duration // zero: as without ADA
 
+	Tamper       hal.LineName // empty: no tamper input
+	TamperNormal hal.Level    // any other level is tampering
+
+	Bond       hal.LineName  // strike feedback, a bond sensor; empty: none
+	BondSecure hal.Level     // its level when the lock holds the door
+	BondTime   time.Duration // how long a locked and closed door may not be secure; zero: DefaultBondTime
+
+	TwoPerson  bool          // every grant that opens needs a second person
+	ExitRepeat time.Duration // a second press within it opens in spite of an interlock; zero: DefaultExitRepeat
+
 	Fire            FirePolicy
 	HardwareRelease bool // a maglock's way out that needs no software (door.md, Egress)
 
 	Area site.AreaID // the area that the door belongs to for lockdown --area; may be empty
 }
+
+// The times of a door that names none.
+const (
+	DefaultExitRepeat = 5 * time.Second
+	DefaultBondTime   = 2 * time.Second
+)
 
 // Fail says what the lock does without power.
 type Fail uint8
@@ -87,8 +103,9 @@ const InputQueue = 256
 const debounce = 5 * time.Millisecond
 
 // Inputs returns the lines to claim as one group; none for a door without
-// contact and exit button. Where the chip has a bias resistor, a contact's cut
-// wire reads as open and a button's as released.
+// contact, exit button and supervision. Where the chip has a bias resistor, a
+// contact's cut wire reads as open, a button's as released, a tamper input's as
+// tampering and a bond sensor's as not secure.
 func (c Config) Inputs() []hal.Input {
 	var in []hal.Input
 	if c.Contact != "" {
@@ -97,7 +114,29 @@ func (c Config) Inputs() []hal.Input {
 	if c.Rex != "" {
 		in = append(in, hal.Input{Line: c.Rex, Pull: pullTo(!c.RexActive), Debounce: debounce})
 	}
+	if c.Tamper != "" {
+		in = append(in, hal.Input{Line: c.Tamper, Pull: pullTo(!c.TamperNormal), Debounce: debounce})
+	}
+	if c.Bond != "" {
+		in = append(in, hal.Input{Line: c.Bond, Pull: pullTo(!c.BondSecure), Debounce: debounce})
+	}
 	return in
+}
+
+// exitRepeat is ExitRepeat, or the default.
+func (c *Config) exitRepeat() time.Duration {
+	if c.ExitRepeat > 0 {
+		return c.ExitRepeat
+	}
+	return DefaultExitRepeat
+}
+
+// bondTime is BondTime, or the default.
+func (c *Config) bondTime() time.Duration {
+	if c.BondTime > 0 {
+		return c.BondTime
+	}
+	return DefaultBondTime
 }
 
 func pullTo(l hal.Level) hal.Pull {

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gatehouse/agent/access"
-	"gatehouse/agent/card"
 	"gatehouse/agent/site"
 	"gatehouse/hal"
 )
@@ -33,71 +31,10 @@ var (
 	ErrNotKept = errors.New("done, but not kept over a restart")
 )
 
-// Presented is a credential at a reader of the door.
-type Presented struct {
-	Reader site.ReaderID
-	Bits   card.Bits
-	Device site.DeviceName // the Hive device that asked, if any
-	Item   string          // what it asked for
-	Note   string          // the access event's text; never a card or a PIN
-}
-
-// Decision is an answer to a presented credential: that of access, and what
-// access does not know.
-type Decision struct {
-	access.Decision
-	// Card is the reference of a card that is not enrolled; an enrolled one's
-	// is in its credential.
-	Card   site.CardRef
-	Duress bool // granted under duress: one more event, for those who may see it
-}
-
 // Result is what became of a presented credential.
 type Result struct {
 	Decision
 	Opened bool // the door is unlocked as far as its strike line could be driven
-}
-
-// Decider decides who may pass. It is called on the door's goroutine and must
-// not wait for a network, a disk or another door.
-type Decider interface {
-	Decide(p Presented, mode site.Mode) Decision
-}
-
-// Log takes events. Append must not block and is called from many goroutines.
-type Log interface {
-	Append(site.Event)
-}
-
-// Keeper writes what survives a restart. Keep returns when it is durable, may
-// take its time, and must end when its context does. It is never called twice
-// at once for one door.
-type Keeper interface {
-	Keep(ctx context.Context, door site.DoorID, kept site.DoorKept) error
-}
-
-// Deps is what a door needs of the rest.
-type Deps struct {
-	// Strike is claimed already, at Config.Output's level. Nil where the
-	// configuration names no strike. The door drives it and does not close it.
-	Strike hal.OutputLine
-	// Inputs has the lines of Config.Inputs. Nil where there are none. The door
-	// reads it and does not close it.
-	Inputs hal.InputGroup
-
-	Decider Decider
-	Log     Log
-	Keeper  Keeper
-	Clock   func() site.Clock
-
-	Kept site.DoorKept // what was kept at the last run
-
-	// Show signals at a reader and Watch sees each change of status. Both are
-	// called on the door's goroutine and must not block. Either may be nil.
-	Show  func(site.ReaderID, site.Pattern)
-	Watch func(site.DoorStatus)
-
-	Logger *slog.Logger // nil: discard
 }
 
 // Door is one door of the site and the goroutine that owns it. All methods may
@@ -115,7 +52,7 @@ type Door struct {
 	outside  chan struct{} // capacity 1: fire or schedule changed
 
 	fire      atomic.Bool
-	scheduled atomic.Uint32 // a site.Mode
+	scheduled atomic.Pointer[Schedule]
 
 	status atomic.Pointer[site.DoorStatus]
 	ran    atomic.Bool
@@ -149,6 +86,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 		ready:    make(chan struct{}),
 		done:     make(chan struct{}),
 	}
+	d.scheduled.Store(&Schedule{})
 	d.status.Store(&site.DoorStatus{ID: cfg.ID, Name: cfg.Name, Locked: cfg.Fail == FailSecure})
 	return d, nil
 }
@@ -167,17 +105,19 @@ func (d *Door) Status() site.DoorStatus { return *d.status.Load() }
 // nothing; the latest level counts.
 func (d *Door) SetFire(on bool) {
 	d.fire.Store(on)
-	d.wake()
+	d.Wake()
 }
 
-// SetSchedule tells the door the mode that its schedule asks for. It waits for
-// nothing; the latest mode counts.
-func (d *Door) SetSchedule(m site.Mode) {
-	d.scheduled.Store(uint32(m))
-	d.wake()
+// SetSchedule tells the door what its schedule asks for. It waits for nothing;
+// the latest one counts.
+func (d *Door) SetSchedule(s Schedule) {
+	d.scheduled.Store(&s)
+	d.Wake()
 }
 
-func (d *Door) wake() {
+// Wake lets the door look again at what it does not own: another door of its
+// interlock may have become secure. It waits for nothing.
+func (d *Door) Wake() {
 	select {
 	case d.outside <- struct{}{}:
 	default: // one is on its way and will see the new value
@@ -274,6 +214,10 @@ type Live struct {
 	Open      bool // the contact's level means open
 	Rex       hal.Level
 	Pressed   bool // the exit button's level means pressed
+	Tamper    hal.Level
+	Tampered  bool // the tamper input is not at its normal level
+	Bond      hal.Level
+	Secure    bool // the bond sensor shows the door secure; true where there is none
 	Energised bool // the coil as last commanded
 }
 

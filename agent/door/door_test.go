@@ -108,7 +108,7 @@ func (k *keeper) all() []string {
 // decider grants what its func says; nil grants everything.
 type decider func(door.Presented, site.Mode) door.Decision
 
-func (f decider) Decide(p door.Presented, m site.Mode) door.Decision {
+func (f decider) Decide(p door.Presented, _ *door.Pending, m site.Mode) door.Decision {
 	if f != nil {
 		return f(p, m)
 	}

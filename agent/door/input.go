@@ -11,6 +11,8 @@ type Now struct {
 	Mono    time.Duration // since any fixed instant; never goes back
 	Wall    time.Time     // the time to judge by (door.md, Untrusted clock)
 	Trusted bool          // Wall is known to be right
+	// Interlocked: another door of an interlock with this one is not secure.
+	Interlocked bool
 }
 
 // Input is something that happens to a door.
@@ -22,6 +24,8 @@ type Input interface{ input() }
 type Start struct {
 	Open    bool // the contact shows the door open
 	Pressed bool // the exit button is active
+	Tamper  bool // the tamper input is not at its normal level
+	Loose   bool // the bond sensor does not show the door secure
 	Kept    site.DoorKept
 }
 
@@ -36,14 +40,20 @@ type Access struct {
 	Device     site.DeviceName
 	Item       string
 	Note       string // the event's text
+	Out        bool   // at a reader that leads out: who passes there is not the first person in
 }
 
-// Grant is a decision that lets a person pass.
+// Grant is a decision that lets a person pass, or two of them.
 type Grant struct {
 	Access
 	ADA      bool          // the ADA times hold
 	Function site.Function // what the credential does beyond opening
 	Duress   bool          // one more event, for those who may see it
+
+	// First is the person who waited for this second one; nil: none did. Both
+	// are recorded as granted and both pass.
+	First       *Access
+	FirstDuress bool
 }
 
 // Denied is a decision that refuses.
@@ -59,8 +69,19 @@ type Exit struct{ Pressed bool }
 // Contact is the level of the door contact, bounce and all.
 type Contact struct{ Open bool }
 
-// Schedule is the mode that the schedule asks for.
-type Schedule struct{ Mode site.Mode }
+// Tamper is the state of the tamper input.
+type Tamper struct{ On bool }
+
+// Bond is the state of the bond sensor: the lock holds the door, or not.
+type Bond struct{ Secure bool }
+
+// Schedule is the mode that the schedule asks for. With FirstIn one that unlocks
+// does so only after somebody has passed at or after Since.
+type Schedule struct {
+	Mode    site.Mode
+	FirstIn bool
+	Since   time.Time // when the schedule began to ask for it
+}
 
 // Fire is the state of the site's fire input, latched or not by its owner.
 type Fire struct{ On bool }
@@ -70,14 +91,16 @@ type Part uint8
 
 // The parts.
 const (
-	PartStrike Part = iota // the strike line cannot be driven
-	PartInputs             // contact and exit button cannot be read
-	PartKeep               // what survives a restart cannot be written
-	PartRex                // the exit button is stuck
+	PartStrike  Part = iota // the strike line cannot be driven
+	PartInputs              // contact and exit button cannot be read
+	PartKeep                // what survives a restart cannot be written
+	PartRex                 // the exit button is stuck
+	PartContact             // the door contact bounces
+	PartBond                // locked and closed, but not secure
 	parts
 )
 
-var partTexts = [parts]string{"strike line", "contact and exit lines", "kept state", "exit button"}
+var partTexts = [parts]string{"strike line", "contact and exit lines", "kept state", "exit button", "door contact bounces", "strike feedback"}
 
 // String returns the part's name for a person.
 func (p Part) String() string {
@@ -147,6 +170,8 @@ func (Waiting) input()  {}
 func (Exit) input()     {}
 func (Contact) input()  {}
 func (Schedule) input() {}
+func (Tamper) input()   {}
+func (Bond) input()     {}
 func (Fire) input()     {}
 func (Fault) input()    {}
 func (Tick) input()     {}
@@ -171,7 +196,18 @@ type Show struct {
 // Keep writes what survives a restart.
 type Keep struct{ Kept site.DoorKept }
 
-func (Strike) action() {}
-func (Emit) action()   {}
-func (Show) action()   {}
-func (Keep) action()   {}
+// Passed says that the person of a grant went through: the door opened within
+// it. Where that cannot be seen (no contact, a door that is open or unlocked
+// already) it is said at the grant. Each Grant ends in one Passed or one
+// NotPassed for each of its persons.
+type Passed struct{ Access Access }
+
+// NotPassed says that a grant ended and nobody went through on it.
+type NotPassed struct{ Access Access }
+
+func (Strike) action()    {}
+func (Emit) action()      {}
+func (Show) action()      {}
+func (Keep) action()      {}
+func (Passed) action()    {}
+func (NotPassed) action() {}

@@ -56,7 +56,7 @@ func (o *owner) run(ctx context.Context) (err error) {
 	if d.deps.Inputs != nil {
 		o.edges = d.deps.Inputs.Edges()
 	}
-	o.step(Start{Open: live.Open, Pressed: live.Pressed, Kept: d.deps.Kept})
+	o.step(Start{Open: live.Open, Pressed: live.Pressed, Tamper: live.Tampered, Loose: !live.Secure, Kept: d.deps.Kept})
 	o.takeOutside()
 	close(d.ready)
 	for err == nil && ctx.Err() == nil {
@@ -226,7 +226,7 @@ func (o *owner) publish(st site.DoorStatus) {
 
 func (o *owner) takeOutside() {
 	o.step(Fire{o.d.fire.Load()})
-	o.step(Schedule{site.Mode(o.d.scheduled.Load())})
+	o.step(*o.d.scheduled.Load())
 }
 
 // edge takes a change of an input line; ok is false when the board is lost.
@@ -244,6 +244,8 @@ func (o *owner) edge(e hal.Edge, ok bool) error {
 	}
 	o.level(o.d.cfg.Contact, live.Contact)
 	o.level(o.d.cfg.Rex, live.Rex)
+	o.level(o.d.cfg.Tamper, live.Tamper)
+	o.level(o.d.cfg.Bond, live.Bond)
 	return nil
 }
 
@@ -254,24 +256,34 @@ func (o *owner) level(line hal.LineName, l hal.Level) {
 		o.step(Contact{l == c.Open})
 	case c.Rex:
 		o.step(Exit{l == c.RexActive})
+	case c.Tamper:
+		o.step(Tamper{l != c.TamperNormal})
+	case c.Bond:
+		o.step(Bond{l == c.BondSecure})
 	}
 }
 
 // read returns what the lines show now; a line that is not there rests.
 func (o *owner) read() (l Live, err error) {
 	c, in := &o.d.cfg, o.d.deps.Inputs
-	l = Live{Contact: !c.Open, Rex: !c.RexActive, Energised: o.s.energised}
-	if c.Contact != "" {
-		if l.Contact, err = in.Read(c.Contact); err != nil {
-			return l, fmt.Errorf("contact: %w", err)
+	l = Live{Contact: !c.Open, Rex: !c.RexActive, Tamper: c.TamperNormal, Bond: c.BondSecure, Energised: o.s.energised}
+	for _, x := range []struct {
+		what  string
+		line  hal.LineName
+		level *hal.Level
+	}{
+		{"contact", c.Contact, &l.Contact}, {"exit button", c.Rex, &l.Rex},
+		{"tamper input", c.Tamper, &l.Tamper}, {"bond sensor", c.Bond, &l.Bond},
+	} {
+		if x.line == "" {
+			continue
 		}
-	}
-	if c.Rex != "" {
-		if l.Rex, err = in.Read(c.Rex); err != nil {
-			return l, fmt.Errorf("exit button: %w", err)
+		if *x.level, err = in.Read(x.line); err != nil {
+			return l, fmt.Errorf("%s: %w", x.what, err)
 		}
 	}
 	l.Open, l.Pressed = l.Contact == c.Open, l.Rex == c.RexActive
+	l.Tampered, l.Secure = l.Tamper != c.TamperNormal, l.Bond == c.BondSecure
 	return l, nil
 }
 
@@ -286,7 +298,7 @@ func (o *owner) present(p presentation) {
 		o.step(Tick{})
 	}
 	mode, _ := o.s.Mode()
-	dec := o.d.deps.Decider.Decide(p.Presented, mode)
+	dec := o.d.deps.Decider.Decide(p.Presented, nil, mode)
 	in := dec.input(p.Presented)
 	if g, ok := in.(Grant); ok {
 		if r := Admits(mode, g.Function); r != "" {

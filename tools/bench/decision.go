@@ -44,7 +44,7 @@ func (d *decider) current() *access.Policy {
 }
 
 // Decide judges what was presented.
-func (d *decider) Decide(p door.Presented, mode site.Mode) door.Decision {
+func (d *decider) Decide(p door.Presented, _ *door.Pending, mode site.Mode) door.Decision {
 	req := access.Request{Door: d.door, Reader: p.Reader, Bits: p.Bits, Clock: clock(), Mode: mode, Formats: card.Standard()}
 	policy := d.current()
 	recs, err := d.store.LookupBits(p.Bits, d.records[:0])
@@ -64,7 +64,7 @@ func (d *decider) one(n int) func() (time.Duration, error) {
 	return func() (time.Duration, error) {
 		p := door.Presented{Reader: "in", Bits: cardBits(r.IntN(n))}
 		began := time.Now()
-		dec := d.Decide(p, site.ModeSecured)
+		dec := d.Decide(p, nil, site.ModeSecured)
 		took := time.Since(began)
 		if dec.Outcome != access.Granted {
 			return took, fmt.Errorf("%w: %s", errNotGranted, dec.Reason)
@@ -136,7 +136,7 @@ func (f *bareFile) one() func() (time.Duration, error) {
 // memory.
 func (d *decider) warm(n int) error {
 	for i := range n {
-		if dec := d.Decide(door.Presented{Reader: "in", Bits: cardBits(i)}, site.ModeSecured); dec.Outcome != access.Granted {
+		if dec := d.Decide(door.Presented{Reader: "in", Bits: cardBits(i)}, nil, site.ModeSecured); dec.Outcome != access.Granted {
 			return fmt.Errorf("card %d: %w: %s", i, errNotGranted, dec.Reason)
 		}
 	}
