@@ -26,6 +26,9 @@ func cases(t testing.TB) map[string]struct {
 		"three":    {[]site.Credential{host, byLevel, record(rights(front("night")))}, request(t)},
 		"refused":  {[]site.Credential{record(rights(front("night")))}, request(t)},
 		"unknown":  {nil, request(t)},
+		"holiday":  {[]site.Credential{record(rights(front("holidays")))}, request(t, func(r *access.Request) { r.Clock.Now = monday.AddDate(0, 0, 1) })},
+		"pin":      {[]site.Credential{record()}, request(t, pin(access.PINAsked, access.PINOf{Credential: "c1", PIN: access.PINRight}), second("bob", true))},
+		"nobody":   {nil, request(t, byPIN(access.PINRight))},
 	}
 }
 

@@ -64,7 +64,10 @@ func (e *eval) check(k check, c *site.Credential) site.Reason {
 			return e.verdict
 		}
 	case checkArea:
-		return area(e.req.Area)
+		if r := area(e.req.Area); r != "" || !e.req.Interlocked {
+			return r
+		}
+		return site.ReasonInterlock
 	case checkPIN:
 		return pin(e.pin(c))
 	case checkSecond:

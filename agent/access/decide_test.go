@@ -48,6 +48,7 @@ func policy(t testing.TB) *access.Policy {
 			{ID: "alldays", Source: "operator", IgnoreHolidays: true, Intervals: []site.Interval{{Days: site.AllDays, Start: 8 * 60, End: 18 * 60}}},
 			{ID: "night", Source: "operator", Intervals: []site.Interval{{Days: weekdays, Start: 22 * 60, End: 6 * 60}}},
 			{ID: "empty", Source: "operator"},
+			{ID: "holidays", Source: "operator", Intervals: []site.Interval{{Days: weekdays | 1<<7, Start: 8 * 60, End: 18 * 60}}},
 			{ID: "1", Source: "iphost", Intervals: []site.Interval{{Days: site.AllDays, Start: 0, End: 1440}}},
 			{ID: "1", Source: "operator"},
 			{ID: "twice", Source: "operator", Intervals: []site.Interval{{Days: site.AllDays, Start: 0, End: 1440}}},

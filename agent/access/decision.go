@@ -96,13 +96,15 @@ type Request struct {
 	// another holder and may pass by himself, TwoPerson aside.
 	With site.HolderID
 
-	// Area is the verdict of anti-passback, occupancy and interlock for the
-	// holder: empty where there is none or it has not been asked,
-	// granted_passback where passing is soft, else passback, occupancy or
-	// interlock. Any other reason is a fault. It counts for every record, so
-	// ask first without it, then for the holder that would pass, then again
-	// with it.
+	// Area is the verdict of anti-passback and occupancy for the holder: empty
+	// where there is none or it has not been asked, granted_passback where
+	// passing is soft, else passback, occupancy or interlock. Any other reason
+	// is a fault. It counts for every record, so ask first without it, then for
+	// the holder that would pass, then again with it.
 	Area site.Reason
+	// Interlocked: another door of an interlock is not secure. It refuses what
+	// Area lets pass.
+	Interlocked bool
 
 	// Fault is why the decision cannot be made: the store could not be read,
 	// the key is missing. Its text is shown in a step and holds no secret.

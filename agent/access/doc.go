@@ -27,6 +27,15 @@
 // own source, or else the operator's. Two of one source under one identifier are
 // no schedule and no level at all.
 //
+// # PINs and second persons
+//
+// The caller compares PINs; the request says what came of it. A lock-out refuses
+// before anything is said of a PIN. A PIN alone comes without bits: the records
+// are those that the PIN found, and one that found nobody is refused by what
+// would refuse anybody (the door's mode, the reader, the areas) and then as
+// wrong. A supervised credential, and every one at a door for two persons, waits
+// for a second; the second is another holder who may pass by himself.
+//
 // # Time
 //
 // A schedule is judged by what a wall clock at the site shows. When the clocks go
@@ -35,6 +44,12 @@
 // which it starts. A holiday, of any source, suspends schedules for as long as the
 // wall clock shows that day: a Friday night shift ends at midnight when Saturday
 // is a holiday, and on the night of a holiday it begins at midnight.
+//
+// Holidays have kinds. An interval may name kinds among its days: it holds on
+// holidays of these as on its days of the week, to its end after midnight, and a
+// holiday of one of these does not suspend it. On a day with holidays of several
+// kinds any of them will do. A schedule that ignores holidays goes by the days of
+// the week alone.
 //
 // A credential is active from From on and expired at Until.
 //

@@ -39,17 +39,46 @@ type levelRight struct {
 // schedule is a schedule cut into parts that do not cross midnight.
 type schedule struct {
 	days           [7][]span // by time.Weekday
+	holidays       []holidaySpan
 	ignoreHolidays bool
 }
 
-// span is minutes of a day, end exclusive.
-type span struct{ start, end int }
+// span is minutes of a day, end exclusive. kinds are the holidays on which its
+// interval holds.
+type span struct {
+	start, end int
+	kinds      kinds
+}
+
+// holidaySpan is a span of the holidays of its kinds or, where late, of the day
+// after them.
+type holidaySpan struct {
+	span
+	late bool
+}
+
+// kinds is a set of kinds of holidays: bit 0 is kind 1.
+type kinds uint8
+
+// kindsOf returns the kinds of holidays among days.
+func kindsOf(d site.Days) (k kinds) {
+	for i := range site.HolidayKinds {
+		if d.HasHoliday(i + 1) {
+			k |= 1 << i
+		}
+	}
+	return k
+}
 
 // never is what stands for a schedule that is not known: it never holds.
 var never = &schedule{}
 
-// dayRange is whole days, both included, as day numbers (see dayNumber).
-type dayRange struct{ first, last int }
+// dayRange is whole days, both included, as day numbers (see dayNumber), and the
+// kinds of holidays that they are.
+type dayRange struct {
+	first, last int
+	kinds       kinds
+}
 
 // minutesPerDay is what a wall clock shows in a day, whatever its length.
 const minutesPerDay = 24 * 60
@@ -89,24 +118,34 @@ func owner(s site.Source) site.Source {
 }
 
 // compileSchedule cuts intervals at midnight: the part after it belongs to the
-// next day of the week.
+// next day.
 func compileSchedule(s site.Schedule) *schedule {
 	c := &schedule{ignoreHolidays: s.IgnoreHolidays}
 	for _, iv := range s.Intervals {
 		if iv.Start < 0 || iv.Start >= minutesPerDay || iv.End < 1 || iv.End > minutesPerDay {
 			continue
 		}
+		k := kindsOf(iv.Days)
+		first, late := span{iv.Start, iv.End, k}, span{kinds: k}
+		if iv.Start >= iv.End {
+			first.end, late.end = minutesPerDay, iv.End
+		}
 		for d := range c.days {
 			if !iv.Days.Has(time.Weekday(d)) {
 				continue
 			}
-			if iv.Start < iv.End {
-				c.days[d] = append(c.days[d], span{iv.Start, iv.End})
-				continue
+			c.days[d] = append(c.days[d], first)
+			if late.end > 0 {
+				next := (d + 1) % len(c.days)
+				c.days[next] = append(c.days[next], late)
 			}
-			next := (d + 1) % len(c.days)
-			c.days[d] = append(c.days[d], span{iv.Start, minutesPerDay})
-			c.days[next] = append(c.days[next], span{0, iv.End})
+		}
+		if k == 0 || s.IgnoreHolidays {
+			continue
+		}
+		c.holidays = append(c.holidays, holidaySpan{first, false})
+		if late.end > 0 {
+			c.holidays = append(c.holidays, holidaySpan{late, true})
 		}
 	}
 	return c
@@ -138,22 +177,37 @@ func (p *Policy) compileLevels(levels []site.Level) {
 	}
 }
 
-// compileHolidays sorts and joins the days of all holidays.
+// compileHolidays cuts the days of all holidays where their kinds change. A
+// holiday of a kind that is none is one of no kind: it suspends all the same.
 func compileHolidays(holidays []site.Holiday) []dayRange {
 	var all []dayRange
+	var cuts []int
 	for _, h := range holidays {
-		if r := (dayRange{dayNumber(h.First), dayNumber(h.Last)}); r.first <= r.last {
+		r := dayRange{first: dayNumber(h.First), last: dayNumber(h.Last)}
+		if n := h.HolidayKind(); n <= site.HolidayKinds {
+			r.kinds = 1 << (n - 1)
+		}
+		if r.first <= r.last {
 			all = append(all, r)
+			cuts = append(cuts, r.first, r.last+1)
 		}
 	}
 	slices.SortFunc(all, func(a, b dayRange) int { return a.first - b.first })
-	out := all[:0]
-	for _, r := range all {
-		if n := len(out); n > 0 && r.first <= out[n-1].last {
-			out[n-1].last = max(out[n-1].last, r.last)
-			continue
+	slices.Sort(cuts)
+	cuts = slices.Compact(cuts)
+	var out, open []dayRange
+	for i := 0; i+1 < len(cuts); i++ {
+		r := dayRange{first: cuts[i], last: cuts[i+1] - 1}
+		open = slices.DeleteFunc(open, func(o dayRange) bool { return o.last < r.first })
+		for len(all) > 0 && all[0].first == r.first {
+			open, all = append(open, all[0]), all[1:]
 		}
-		out = append(out, r)
+		for _, o := range open {
+			r.kinds |= o.kinds
+		}
+		if len(open) > 0 {
+			out = append(out, r)
+		}
 	}
 	return slices.Clip(out)
 }
@@ -195,10 +249,15 @@ func (p *Policy) levelRights(source site.Source, id site.LevelID, door site.Door
 	return p.levels[k]
 }
 
-// isHoliday reports whether the day is one.
-func (p *Policy) isHoliday(day int) bool {
+// holiday reports whether the day is one, and of which kinds.
+func (p *Policy) holiday(day int) (kinds, bool) {
 	i, exact := slices.BinarySearchFunc(p.holidays, day, func(r dayRange, day int) int { return r.first - day })
-	return exact || i > 0 && day <= p.holidays[i-1].last
+	if !exact {
+		if i--; i < 0 || day > p.holidays[i].last {
+			return 0, false
+		}
+	}
+	return p.holidays[i].kinds, true
 }
 
 // wall is what a wall clock at the site shows.
@@ -227,16 +286,40 @@ func (p *Policy) wallAt(t time.Time) wall {
 // holds judges a schedule by the wall clock: granted, holiday or
 // out_of_schedule.
 func (p *Policy) holds(s *schedule, w wall) site.Reason {
+	out := site.ReasonOutOfSchedule
 	for _, sp := range s.days[w.weekday] {
 		if w.minute < sp.start || w.minute >= sp.end {
 			continue
 		}
-		if !s.ignoreHolidays && p.isHoliday(w.day) {
-			return site.ReasonHoliday
+		if s.ignoreHolidays || !p.suspends(sp, w.day) {
+			return site.ReasonGranted
 		}
-		return site.ReasonGranted
+		out = site.ReasonHoliday
 	}
-	return site.ReasonOutOfSchedule
+	for _, sp := range s.holidays {
+		if w.minute < sp.start || w.minute >= sp.end {
+			continue
+		}
+		day := w.day
+		if sp.late {
+			day--
+		}
+		if k, _ := p.holiday(day); k&sp.kinds == 0 {
+			continue
+		}
+		if !p.suspends(sp.span, w.day) {
+			return site.ReasonGranted
+		}
+		out = site.ReasonHoliday
+	}
+	return out
+}
+
+// suspends reports whether the day is a holiday, and none of the kinds on which
+// the span's interval holds.
+func (p *Policy) suspends(sp span, day int) bool {
+	k, ok := p.holiday(day)
+	return ok && k&sp.kinds == 0
 }
 
 // Active reports whether a schedule of the operator's holds now, for what goes by

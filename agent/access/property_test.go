@@ -49,7 +49,7 @@ func randomWorld(t testing.TB, r *rand.Rand) world {
 	for range 2 + r.IntN(4) {
 		s := site.Schedule{Source: sources[r.IntN(4)], ID: site.ScheduleID(ids[1+r.IntN(3)]), IgnoreHolidays: r.IntN(3) == 0}
 		for range r.IntN(4) {
-			s.Intervals = append(s.Intervals, site.Interval{Days: site.Days(r.IntN(128) | r.IntN(128)), Start: r.IntN(1442) - 1, End: r.IntN(1442)})
+			s.Intervals = append(s.Intervals, site.Interval{Days: randomDays(r), Start: r.IntN(1442) - 1, End: r.IntN(1442)})
 		}
 		w.schedules = append(w.schedules, s)
 	}
@@ -60,12 +60,12 @@ func randomWorld(t testing.TB, r *rand.Rand) world {
 		}
 		w.levels = append(w.levels, l)
 	}
-	for range r.IntN(4) {
+	for range r.IntN(5) {
 		d := near()
-		w.holidays = append(w.holidays, site.Holiday{First: site.DateOf(d), Last: site.DateOf(d.AddDate(0, 0, r.IntN(4)-1))})
+		w.holidays = append(w.holidays, site.Holiday{First: site.DateOf(d), Last: site.DateOf(d.AddDate(0, 0, r.IntN(4)-1)), Kind: r.IntN(5)})
 	}
 	for i := range (r.IntN(10) + 5) / 5 {
-		c := site.Credential{ID: site.CredentialID(fmt.Sprint(i)), Source: sources[r.IntN(4)], Bits: []int{0, 26, 26, 26, 27, 32}[r.IntN(6)],
+		c := site.Credential{ID: site.CredentialID(fmt.Sprint(i)), Holder: []site.HolderID{"h1", "h2", ""}[r.IntN(3)], Source: sources[r.IntN(4)], Bits: []int{0, 26, 26, 26, 27, 32}[r.IntN(6)],
 			State: site.CredentialActive, From: maybe(), Until: maybe(), Uses: uint32(r.IntN(4) / 2), Used: uint32(r.IntN(4) / 3)}
 		if r.IntN(10) == 0 {
 			c.State = site.CredentialState(r.IntN(5))
@@ -90,223 +90,39 @@ func randomWorld(t testing.TB, r *rand.Rand) world {
 		w.req.Mode = site.Mode(r.IntN(7))
 	}
 	w.req.ReaderClosed = r.IntN(12) == 0
-	w.req.PIN = access.PIN(r.IntN(12) / 10)
+	w.randomPerson(r)
 	if r.IntN(4) == 0 {
 		w.req.Area = []site.Reason{site.ReasonGrantedPassback, site.ReasonPassback, site.ReasonOccupancy, site.ReasonInterlock, "nonsense"}[r.IntN(5)]
 	}
 	return w
 }
 
-// naiveDecide is the decision a second time: without maps, without what is
-// compiled before, each rule as door.md words it, and all records judged before
-// any is chosen.
-func naiveDecide(w world) site.Reason {
-	q := w.req
-	var mine []site.Credential
-	for _, c := range w.records {
-		if c.Bits == 0 || c.Bits == q.Bits.Len() {
-			mine = append(mine, c)
-		}
+// randomDays are days of the week and, half of the time, kinds of holidays.
+func randomDays(r *rand.Rand) site.Days {
+	d := site.Days(r.IntN(128) | r.IntN(128))
+	if r.IntN(2) == 0 {
+		d |= site.Days(r.IntN(16)) << 7
 	}
-	if q.Bits.Len() > 128 {
-		return site.ReasonUnknownFormat
-	}
-	if len(mine) == 0 {
-		if len(q.Formats.Decode(q.Bits)) == 0 {
-			return site.ReasonUnknownFormat
-		}
-		return site.ReasonUnknownCredential
-	}
-	for _, veto := range []site.Reason{site.ReasonRevoked, site.ReasonBlocked, site.ReasonFault} {
-		for _, c := range mine {
-			if (c.Source == "operator" || c.Source == "") && naiveState(c) == veto {
-				return veto
-			}
-		}
-	}
-	var got []site.Reason
-	for _, c := range mine {
-		got = append(got, naiveJudge(w, c))
-	}
-	rank := func(r site.Reason) int {
-		switch r {
-		case site.ReasonGranted, site.ReasonGrantedPassback:
-			return 1000
-		case site.ReasonPINRequired, site.ReasonSecondPersonRequired:
-			return 500 + r.Rank()
-		}
-		return r.Rank()
-	}
-	return slices.MaxFunc(got, func(a, b site.Reason) int { return rank(a) - rank(b) })
+	return d
 }
 
-func naiveState(c site.Credential) site.Reason {
-	if c.State == site.CredentialRevoked {
-		return site.ReasonRevoked
+// randomPerson chooses what is asked of the person and who stands beside him.
+func (w *world) randomPerson(r *rand.Rand) {
+	if r.IntN(4) == 0 {
+		w.req.PIN = access.PIN(r.IntN(7))
 	}
-	if c.State == site.CredentialBlocked || c.Function == site.FunctionBlocked {
-		return site.ReasonBlocked
+	for range r.IntN(6) / 3 {
+		w.req.PINs = append(w.req.PINs, access.PINOf{Credential: site.CredentialID(fmt.Sprint(r.IntN(3))), PIN: access.PIN(r.IntN(7))})
 	}
-	if c.State != site.CredentialActive || c.Function.String() == fmt.Sprintf("function(%d)", c.Function) {
-		return site.ReasonFault
+	if w.req.ByPIN = r.IntN(8) == 0; w.req.ByPIN && r.IntN(3) > 0 {
+		w.req.Bits = card.Bits{}
+		w.records = w.records[:min(len(w.records), r.IntN(2))]
 	}
-	return ""
-}
-
-func naiveJudge(w world, c site.Credential) site.Reason {
-	q, k := w.req, w.req.Clock
-	if r := naiveState(c); r != "" {
-		return r
+	w.req.TwoPerson = r.IntN(8) == 0
+	if r.IntN(5) == 0 {
+		w.req.With = []site.HolderID{"h1", "h2", "h3"}[r.IntN(3)]
 	}
-	uses := c.Uses
-	if c.Function == site.FunctionOneTime {
-		uses = 1
-	}
-	if uses != 0 && c.Used >= uses {
-		return site.ReasonUsedUp
-	}
-	if k.Trusted && c.From.After(k.Now) {
-		return site.ReasonNotActive
-	}
-	later := k.Now
-	if !k.Trusted && k.LastTrusted.After(later) {
-		later = k.LastTrusted
-	}
-	if !c.Until.IsZero() && !c.Until.After(later) {
-		return site.ReasonExpired
-	}
-	var verdicts []site.Reason
-	for _, r := range naiveRights(w, c) {
-		verdicts = append(verdicts, naiveRight(w, c, r))
-	}
-	if len(verdicts) == 0 {
-		return site.ReasonNoRight
-	}
-	pass, freeze, lockdown := c.Function == site.FunctionPassThrough, c.Function == site.FunctionFreeze, c.Function == site.FunctionLockdown
-	switch m := q.Mode.String(); {
-	case m == "disabled" || m == "mode(6)":
-		return site.ReasonDoorDisabled
-	case m == "lockdown" && !pass:
-		return site.ReasonLockdown
-	case (m == "frozen_secured" || m == "frozen_passage") && !pass && !freeze && !lockdown:
-		return site.ReasonFrozen
-	}
-	if q.ReaderClosed {
-		return site.ReasonReaderClosed
-	}
-	if !slices.Contains(verdicts, site.ReasonGranted) {
-		return slices.MaxFunc(verdicts, func(a, b site.Reason) int { return a.Rank() - b.Rank() })
-	}
-	switch q.Area {
-	case "", site.ReasonGrantedPassback:
-	case site.ReasonPassback, site.ReasonOccupancy, site.ReasonInterlock:
-		return q.Area
-	default:
-		return site.ReasonFault
-	}
-	if q.PIN == access.PINAsked {
-		return site.ReasonPINRequired
-	}
-	if c.Function == site.FunctionSupervised {
-		return site.ReasonSecondPersonRequired
-	}
-	if q.Area != "" {
-		return q.Area
-	}
-	return site.ReasonGranted
-}
-
-// naiveRight is one right with the source that its schedule is named in.
-type naiveRightOf struct {
-	right site.Right
-	in    site.Source
-}
-
-func same(a, b site.Source) bool {
-	return a == b || (a == "" || a == "operator") && (b == "" || b == "operator")
-}
-
-func naiveRights(w world, c site.Credential) []naiveRightOf {
-	var out []naiveRightOf
-	add := func(rs []site.Right, in site.Source) {
-		for _, r := range rs {
-			if r.Door != "" && r.Door == w.req.Door {
-				out = append(out, naiveRightOf{r, in})
-			}
-		}
-	}
-	add(c.Rights, c.Source)
-	for _, id := range c.Levels {
-		for _, from := range []site.Source{c.Source, "operator"} {
-			var found []site.Level
-			for _, l := range w.levels {
-				if l.ID == id && same(l.Source, from) {
-					found = append(found, l)
-				}
-			}
-			if len(found) == 1 {
-				add(found[0].Rights, from)
-			}
-			if len(found) > 0 {
-				break
-			}
-		}
-	}
-	return out
-}
-
-func naiveRight(w world, c site.Credential, r naiveRightOf) site.Reason {
-	k := w.req.Clock
-	if !k.Trusted && k.Mode != site.ClockIgnore {
-		if r.right.Schedule != "" || k.Mode != site.ClockAlwaysOnly && !c.Until.IsZero() {
-			return site.ReasonClockUntrusted
-		}
-	}
-	if r.right.Schedule == "" {
-		return site.ReasonGranted
-	}
-	for _, from := range []site.Source{r.in, "operator"} {
-		var found []site.Schedule
-		for _, s := range w.schedules {
-			if s.ID == r.right.Schedule && same(s.Source, from) {
-				found = append(found, s)
-			}
-		}
-		if len(found) == 1 {
-			return naiveSchedule(w, found[0])
-		}
-		if len(found) > 1 {
-			break
-		}
-	}
-	return site.ReasonOutOfSchedule
-}
-
-func naiveSchedule(w world, s site.Schedule) site.Reason {
-	now := w.req.Clock.Now.In(w.zone)
-	minute := now.Hour()*60 + now.Minute()
-	today, yesterday := now.Weekday(), (now.Weekday()+6)%7
-	for _, iv := range s.Intervals {
-		if iv.Start < 0 || iv.Start > 1439 || iv.End < 1 || iv.End > 1440 {
-			continue
-		}
-		in := iv.Days.Has(today) && minute >= iv.Start && minute < iv.End
-		if iv.End <= iv.Start {
-			in = iv.Days.Has(today) && minute >= iv.Start || iv.Days.Has(yesterday) && minute < iv.End
-		}
-		if !in {
-			continue
-		}
-		if !s.IgnoreHolidays {
-			for _, h := range w.holidays {
-				if h.Has(site.DateOf(now)) {
-					return site.ReasonHoliday
-				}
-			}
-		}
-		return site.ReasonGranted
-	}
-	return site.ReasonOutOfSchedule
+	w.req.Interlocked = r.IntN(16) == 0
 }
 
 func (w world) decide() access.Decision {
@@ -331,7 +147,7 @@ func TestRandomWorlds(t *testing.T) {
 	}
 	for _, want := range site.Reasons() {
 		switch want {
-		case site.ReasonNoPolicy, site.ReasonPINLockedOut, site.ReasonPINWrong: // not of these worlds
+		case site.ReasonNoPolicy: // not of these worlds
 			continue
 		}
 		if seen[want] == 0 {
@@ -353,7 +169,7 @@ func checkInvariants(t *testing.T, w world, d access.Decision) {
 	}
 	empty := w
 	empty.records = nil
-	if e := empty.decide(); e.Outcome != access.Refused {
+	if e := empty.decide(); e.Outcome != access.Refused || e.Credential != nil {
 		t.Error("no record, and not refused")
 	}
 	back := w
@@ -387,8 +203,36 @@ func checkInvariants(t *testing.T, w world, d access.Decision) {
 	if !c.Until.IsZero() && !w.req.Clock.Now.Before(c.Until) {
 		t.Errorf("%v after its end", d.Outcome)
 	}
-	if d.Outcome == access.Granted && (w.req.PIN != access.PINNotAsked || c.Function == site.FunctionSupervised) {
-		t.Error("granted without what it must wait for")
+	if w.req.Interlocked {
+		t.Errorf("%v at a door that is interlocked", d.Outcome)
+	}
+	if d.Outcome == access.Granted {
+		checkPersons(t, w, c)
+	}
+}
+
+// checkPersons holds what a grant needs beside the card.
+func checkPersons(t *testing.T, w world, c site.Credential) {
+	t.Helper()
+	right := w.req.PIN == access.PINNotAsked || w.req.PIN == access.PINRight
+	for _, o := range w.req.PINs {
+		if o.Credential == c.ID && w.req.PIN != access.PINNotAsked {
+			right = o.PIN == access.PINRight
+		}
+	}
+	if w.req.ByPIN {
+		right = w.req.PIN != access.PINWrong && w.req.PIN != access.PINLockedOut
+	}
+	if !right {
+		t.Errorf("granted with PIN %d, %v", w.req.PIN, w.req.PINs)
+	}
+	switch {
+	case c.Function == site.FunctionSupervised:
+		t.Error("granted to a supervised one by himself")
+	case w.req.With != "" && (c.Holder == "" || c.Holder == w.req.With):
+		t.Errorf("%q is the second person of %q", c.Holder, w.req.With)
+	case w.req.With == "" && w.req.TwoPerson:
+		t.Error("granted to one person at a door for two")
 	}
 }
 
@@ -396,15 +240,18 @@ func checkInvariants(t *testing.T, w world, d access.Decision) {
 // request that decide most.
 func FuzzDecide(f *testing.F) {
 	for seed := range uint64(8) {
-		f.Add(seed, uint8(seed), uint8(seed), seed%2 == 0, int64(seed)*3600, uint8(26), []byte{0x26, 0x83, 0x10, 0})
+		f.Add(seed, uint8(seed), uint8(seed), seed%2 == 0, int64(seed)*3600, uint8(26), []byte{0x26, 0x83, 0x10, 0}, uint8(seed), uint8(seed*5))
 	}
-	f.Fuzz(func(t *testing.T, seed uint64, mode, clock uint8, trusted bool, after int64, n uint8, raw []byte) {
+	f.Fuzz(func(t *testing.T, seed uint64, mode, clock uint8, trusted bool, after int64, n uint8, raw []byte, pin, person uint8) {
 		w := randomWorld(t, rand.New(rand.NewPCG(seed, 2)))
 		w.req.Mode, w.req.Clock.Mode, w.req.Clock.Trusted = site.Mode(mode%7), site.ClockMode(clock%4), trusted
 		w.req.Clock.Now = monday.Add(time.Duration(after) * time.Second)
 		if b, err := card.NewBits(int(n), raw); err == nil {
 			w.req.Bits = b
 		}
+		w.req.PIN = access.PIN(pin % 7)
+		w.req.ByPIN, w.req.TwoPerson, w.req.Interlocked = person&1 != 0, person&2 != 0, person&4 != 0
+		w.req.With = []site.HolderID{"", "h1", "h2", "h3"}[person>>3&3]
 		d := w.decide()
 		if want := naiveDecide(w); d.Reason != want {
 			t.Fatalf("%s, the naive decision is %s", d.Reason, want)

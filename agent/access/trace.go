@@ -97,10 +97,14 @@ func (e *eval) input(k check, c *site.Credential) string {
 	case checkSchedule:
 		return scheduleName(e.right.Schedule) + ", " + e.clockInput()
 	case checkArea:
-		if req.Area == "" {
-			return "no verdict"
+		s := string(req.Area)
+		if s == "" {
+			s = "no verdict"
 		}
-		return string(req.Area)
+		if req.Interlocked {
+			s += ", another door of the interlock is not secure"
+		}
+		return s
 	case checkPIN:
 		return e.pinInput(c)
 	case checkSecond:
@@ -151,8 +155,13 @@ func orNone(s string) string {
 func (e *eval) clockInput() string {
 	k := &e.req.Clock
 	s := k.Now.In(e.p.zone).Format("Mon 2006-01-02 15:04 MST")
-	if e.p.isHoliday(e.p.wallAt(k.Now).day) {
+	if kinds, ok := e.p.holiday(e.p.wallAt(k.Now).day); ok {
 		s += ", a holiday"
+		for i := range site.HolidayKinds {
+			if kinds&(1<<i) != 0 {
+				s += fmt.Sprintf(" H%d", i+1)
+			}
+		}
 	}
 	if !k.Trusted {
 		s += ", clock not trusted (" + k.Mode.String() + ")"
