@@ -1,6 +1,8 @@
 package config
 
 import (
+	"slices"
+
 	"gatehouse/agent/door"
 	"gatehouse/agent/site"
 	"gatehouse/hal"
@@ -27,12 +29,14 @@ func (b *builder) door(r *rawDoor, raw *rawFile, areas map[string]bool) door.Con
 		b.claim("line", x.Line)
 		c.Rex, c.RexActive, c.RexUnlock, c.RexStuck = hal.LineName(x.Line.V), x.Active.V, x.Unlock.V, x.Stuck.V
 	}
-	if t := r.Tamper; t != nil {
-		b.claim("line", t.Line)
+	if t := b.watched(r.Tamper); t != nil {
+		c.Tamper, c.TamperNormal = t.Line, t.Normal
 	}
 	if s := r.Bond; s != nil {
 		b.claim("line", s.Line)
+		c.Bond, c.BondSecure, c.BondTime = hal.LineName(s.Line.V), s.Secure.V, s.Within.V
 	}
+	c.TwoPerson = r.TwoPerson.V
 	b.relock(r, &c)
 	b.held(r, &c)
 	b.fire(r, raw, &c)
@@ -138,6 +142,12 @@ func (b *builder) doorRules(c *Config, raw *rawFile) {
 			}
 		}
 		b.readersNeeded(r, raw)
+		d := &c.Doors[i]
+		for _, g := range c.Interlocks {
+			if slices.Contains(g.Doors, d.ID) && (d.ExitRepeat == 0 || g.Repeat < d.ExitRepeat) {
+				d.ExitRepeat = g.Repeat
+			}
+		}
 	}
 }
 

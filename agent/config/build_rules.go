@@ -3,23 +3,24 @@ package config
 import (
 	"slices"
 
+	"gatehouse/agent/door/area"
 	"gatehouse/agent/site"
 	"gatehouse/hal"
 )
 
-var passbacks = map[string]Passback{"soft": PassbackSoft, "timed": PassbackTimed, "hard": PassbackHard}
+var passbacks = map[string]area.Passback{"soft": area.Soft, "timed": area.Timed, "hard": area.Hard}
 
 func (b *builder) areas(c *Config, raw *rawFile) {
 	for i := range raw.Areas {
 		r := &raw.Areas[i]
-		a := Area{ID: site.AreaID(r.ID.V), Name: nameOr(r.Name, r.ID), Occupancy: r.Occupancy.V}
+		a := area.Area{ID: site.AreaID(r.ID.V), Name: nameOr(r.Name, r.ID), Occupancy: r.Occupancy.V}
 		if p := r.Passback; p != nil {
 			a.Passback, a.Exit, a.Forget = passbacks[p.Mode.V], passbacks[p.Exit.V], p.Forget.V
 			switch {
-			case a.Passback == PassbackTimed && p.Exit.Set:
+			case a.Passback == area.Timed && p.Exit.Set:
 				b.errorf(p.Exit.at, "goes with mode hard or soft; mode timed judges who enters, and forgets by time alone")
-			case a.Passback != PassbackTimed && a.Passback != PassbackNone && a.Exit == PassbackNone:
-				a.Exit = PassbackSoft
+			case a.Passback != area.Timed && a.Passback != area.None && a.Exit == area.None:
+				a.Exit = area.Soft
 			}
 			if p.Mode.V == "timed" && !p.Forget.Set {
 				b.errorf(p.At, "mode timed wants forget")
@@ -53,7 +54,7 @@ func (b *builder) counting(raw *rawFile) {
 }
 
 func (b *builder) pin(c *Config, raw *rawFile) {
-	c.PIN = Lockout{Tries: raw.PIN.Tries.V, Within: raw.PIN.Within.V, For: raw.PIN.Lockout.V}
+	c.PIN = area.Lockout{Tries: raw.PIN.Tries.V, Within: raw.PIN.Within.V, For: raw.PIN.Lockout.V}
 }
 
 func (b *builder) interlocks(c *Config, raw *rawFile, doors map[string]bool) {
@@ -62,7 +63,7 @@ func (b *builder) interlocks(c *Config, raw *rawFile, doors map[string]bool) {
 		if len(r.Doors) < 2 && r.Doors != nil {
 			b.errorf(r.At, "an interlock wants two doors or more")
 		}
-		group := Interlock{Repeat: r.Repeat.V}
+		group := area.Interlock{Repeat: r.Repeat.V}
 		seen := map[string]bool{}
 		for _, d := range r.Doors {
 			if seen[d.V] {

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/door"
+	"gatehouse/agent/door/area"
 	"gatehouse/agent/hive/link"
 	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
@@ -35,9 +36,9 @@ type Config struct {
 	Readers []reader.Config // serial ones too; hive/link owns their ports
 	Hive    link.Config
 
-	Areas      []Area
-	Interlocks []Interlock
-	PIN        Lockout
+	Areas      []area.Area
+	Interlocks []area.Interlock
+	PIN        area.Lockout
 	Inputs     Inputs
 	Outputs    []Output
 	Locks      []Lock

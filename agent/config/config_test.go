@@ -92,7 +92,7 @@ func TestExampleValues(t *testing.T) {
 		ID: "front", Name: "Front door", Strike: "GPIO24", Active: hal.High, Unlock: 5 * time.Second,
 		Contact: "GPIO23", Open: hal.High, Rex: "GPIO22", RexUnlock: true, RexStuck: time.Minute,
 		HeldWarn: 20 * time.Second, HeldAlarm: 30 * time.Second,
-		ADAUnlock: 15 * time.Second, ADAWarn: time.Minute, ADAAlarm: 90 * time.Second,
+		ADAUnlock: 15 * time.Second, ADAWarn: time.Minute, ADAAlarm: 90 * time.Second, ExitRepeat: 5 * time.Second,
 	}
 	if diff := cmp.Diff(wantDoor, c.Doors[0]); diff != "" {
 		t.Errorf("door (-want +got):\n%s", diff)
@@ -127,7 +127,7 @@ func TestExampleValues(t *testing.T) {
 	}
 	got := fmt.Sprint(c.StateDir, " ", c.Spool, " ", c.Store, " ", c.Clock, " ", len(c.Site.Key), " ", c.Device, c.Areas, c.Uplink.FromOldest)
 	want := "/var/lib/gatehouse {/var/lib/gatehouse/events 1073741824 9600h0m0s 0} {/var/lib/gatehouse 24h0m0s 0} always-only 32 " +
-		"{0000000000000000A0B1000000000206 {false  }} [{lab lab 20 1 1 8h0m0s}] false"
+		"{0000000000000000A0B1000000000206 {false  }} [{lab lab 20 soft soft 8h0m0s}] false"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"gatehouse/agent/config"
+	"gatehouse/agent/door/area"
 )
 
 // FuzzParse: no panic; a Config exactly where nothing is worse than a warning;
@@ -15,6 +16,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(config.Reference())
 	f.Add(config.Minimal())
 	f.Add([]byte(base))
+	f.Add([]byte(whole))
 	for _, s := range []string{
 		"", "- 1", "a: [1", "a: &a [*a]", "? [a]\n: b", "<<: {a: 1}", "!!map {a: 1}", "a: |\n  b\n", "---\n...\n---\n",
 		"doors: [{strike: {unlock: 5}}]", "readers: [{mode: [{mode: pin}]}]", "hive: {devices: [{items: {a: b}, versions: [9]}]}",
@@ -40,6 +42,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		c.Lines()
+		if _, err := area.New(c.Area()); err != nil {
+			t.Fatalf("an accepted file whose areas cannot be: %v", err)
+		}
 		again, issues := config.Parse(append(append([]byte{}, src...), "\n# end\n"...), "f", opts)
 		if !reflect.DeepEqual(c, again) {
 			t.Fatalf("the same file gave another config: %v", issues)

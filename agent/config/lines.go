@@ -47,7 +47,8 @@ type Line struct {
 	Output bool
 	// Rest is the level of the line when nothing happens. For an output it is
 	// the safe level, de-energised; for an input the inactive one: contact
-	// closed, button released, D0 and D1 high, no fire.
+	// closed, button released, D0 and D1 high, no fire, no tamper, the lock
+	// holds.
 	Rest hal.Level
 }
 
@@ -65,6 +66,8 @@ func (c *Config) Lines() []Line {
 		add(d.Strike, UseStrike, string(d.ID), true, d.Energised(false))
 		add(d.Contact, UseContact, string(d.ID), false, !d.Open)
 		add(d.Rex, UseRex, string(d.ID), false, !d.RexActive)
+		add(d.Tamper, UseTamper, string(d.ID), false, d.TamperNormal)
+		add(d.Bond, UseBond, string(d.ID), false, d.BondSecure)
 	}
 	for _, r := range c.Readers {
 		if w := r.Wiegand; w != nil {

@@ -33,6 +33,8 @@ func keys() keyFolder {
 		"/etc/gatehouse/sitekey":        {siteKeyText, 0o600},
 		"/etc/gatehouse/hive-shed.key":  {"text:sixteen letters!\n", 0o600},
 		"/etc/gatehouse/hive-vault.key": {"00112233445566778899aabbccddeeff\n", 0o600},
+		"/etc/gatehouse/smtp.password":  {"pass: word\n", 0o600},
+		"/etc/gatehouse/empty.key":      {"text:\n", 0o600},
 		"/etc/gatehouse/short.key":      {"text:fifteen letters\n", 0o600},
 		"/etc/gatehouse/odd.key":        {"0123456789abcdef0123456789abcde\n", 0o600},
 		"/etc/gatehouse/two.key":        {"text:sixteen letters!\ntext:another\n", 0o600},
@@ -64,13 +66,16 @@ doors:
 areas: [{id: lab}, {id: yard}]
 `
 
+// issueCase is a file and all that there is to say about it.
+type issueCase struct {
+	name  string
+	src   string // appended to base, from line 8; alone where it begins with !
+	parts []config.Part
+	want  []string
+}
+
 func TestParseIssues(t *testing.T) {
-	tests := []struct {
-		name  string
-		src   string // appended to base, from line 8; alone where it begins with !
-		parts []config.Part
-		want  []string
-	}{
+	checkIssues(t, []issueCase{
 		// The document.
 		{"empty", "!", nil, []string{"1:1: error: the file is empty"}},
 		{"comment only", "!# hello\n", nil, []string{"1:1: error: the file is empty"}},
@@ -327,7 +332,11 @@ notify: [{id: a}, {id: b, mail: [x], webhook: "ftp://x"}]
 			`10:5: error: formats[1]: card format "mine": card field: bit 40: want 0 to 39: not a card format`,
 			`11:75: error: formats[2].parity[0].kind: "evn" is not known (did you mean even?)`,
 		}},
-	}
+	})
+}
+
+func checkIssues(t *testing.T, tests []issueCase) {
+	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			src := base + tt.src

@@ -15,6 +15,9 @@ const (
 	PartInterlocks  Part = "interlocks"
 	PartFire        Part = "fire input"
 	PartPanic       Part = "panic input"
+	PartSupply      Part = "supply and cabinet inputs" // mains, battery, tamper
+	PartAutoUnlock  Part = "unlocking by schedule"
+	PartTwoPerson   Part = "two-person rule"
 	PartOutputs     Part = "outputs"
 	PartLocks       Part = "locks"
 	PartSwordfish   Part = "swordfish"
@@ -28,7 +31,8 @@ const (
 
 // allParts lists them.
 var allParts = []Part{
-	PartPIN, PartReaderModes, PartPassback, PartOccupancy, PartInterlocks, PartFire, PartPanic, PartOutputs,
+	PartPIN, PartReaderModes, PartPassback, PartOccupancy, PartInterlocks, PartFire, PartPanic,
+	PartSupply, PartAutoUnlock, PartTwoPerson, PartOutputs,
 	PartLocks, PartSwordfish, PartGateway, PartUplink, PartMQTT, PartBACnet, PartPresence, PartNotify,
 }
 
@@ -68,6 +72,20 @@ func (b *builder) parts(raw *rawFile) {
 	}
 	if p := raw.Inputs.Panic; p != nil && b.missing(PartPanic) {
 		b.warnf(p.At, "this build has no %s; the button would do nothing", PartPanic)
+	}
+	for _, in := range []*rawInput{raw.Inputs.Mains, raw.Inputs.Battery, raw.Inputs.Tamper} {
+		if in != nil && b.missing(PartSupply) {
+			b.warnf(in.At, "this build has no %s; the input is ignored", PartSupply)
+		}
+	}
+	for i := range raw.Doors {
+		d := &raw.Doors[i]
+		if d.TwoPerson.V && b.missing(PartTwoPerson) {
+			b.warnf(d.TwoPerson.at, "this build has no %s; one person would be enough", PartTwoPerson)
+		}
+		if d.AutoUnlock != nil && b.missing(PartAutoUnlock) {
+			b.warnf(d.AutoUnlock.At, "this build has no %s; the door stays as it is", PartAutoUnlock)
+		}
 	}
 }
 

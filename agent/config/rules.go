@@ -3,44 +3,26 @@ package config
 import (
 	"time"
 
+	"gatehouse/agent/door/area"
 	"gatehouse/agent/site"
 	"gatehouse/hal"
 )
 
-// Area is a part of the site that people are counted in.
-type Area struct {
-	ID        site.AreaID
-	Name      string
-	Occupancy int // zero: no limit
-	Passback  Passback
-	Exit      Passback      // at a reader that leads out; PassbackNone where Passback is none or timed
-	Forget    time.Duration // zero: never; not for PassbackNone
+// Area composes what the doors share for their owner.
+func (c *Config) Area() area.Config {
+	return area.Config{Areas: c.Areas, Interlocks: c.Interlocks, PIN: c.PIN}
 }
 
 // Passback is an area's anti-passback.
-type Passback uint8
+type Passback = area.Passback
 
 // The kinds of anti-passback.
 const (
-	PassbackNone Passback = iota
-	PassbackSoft
-	PassbackTimed
-	PassbackHard
+	PassbackNone  = area.None
+	PassbackSoft  = area.Soft
+	PassbackTimed = area.Timed
+	PassbackHard  = area.Hard
 )
-
-// Interlock is a group of doors of which at most one is unlocked.
-type Interlock struct {
-	Doors  []site.DoorID
-	Repeat time.Duration // a second exit press within it is obeyed
-}
-
-// Lockout says when wrong PINs lock a credential out, or a reader where it
-// takes a PIN only.
-type Lockout struct {
-	Tries  int           // wrong PINs
-	Within time.Duration // that came within this time
-	For    time.Duration // how long no PIN is looked at
-}
 
 // AutoUnlock is a schedule that holds a door unlocked.
 type AutoUnlock struct {
