@@ -82,8 +82,17 @@ func Forgiveness(h site.HolderID, a site.AreaID, now time.Time) site.Event {
 	return site.Event{Time: stamp(now), Kind: site.KindArea, Item: ItemForgive, HolderID: h, Area: a}
 }
 
-// stamp is the time as it is kept: what the log gives back of it.
-func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+// stamp is the time as it is kept: what the log gives back of it. No clock of
+// ours shows a time before 1970.
+func stamp(t time.Time) time.Time {
+	if t.Unix() < 0 {
+		return time.Unix(0, 0).UTC()
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
+// millis is the time as the owner calculates with it.
+func millis(t time.Time) int64 { return stamp(t).UnixMilli() }
 
 // Owner owns the state that doors share. Make one with [New].
 type Owner struct {
@@ -186,7 +195,7 @@ func outside(areas []Area) (out Area, ok bool) {
 func (o *Owner) Ask(m Move, now time.Time) site.Reason {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.ask(m, stamp(now).UnixMilli())
+	return o.ask(m, millis(now))
 }
 
 // Reserve asks and, where nothing refuses, reserves the holder a place in To in
@@ -196,7 +205,7 @@ func (o *Owner) Ask(m Move, now time.Time) site.Reason {
 func (o *Owner) Reserve(m Move, now time.Time) site.Reason {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	why := o.ask(m, stamp(now).UnixMilli())
+	why := o.ask(m, millis(now))
 	if why == site.ReasonPassback || why == site.ReasonOccupancy || m.none() {
 		return why
 	}
@@ -241,7 +250,7 @@ func (o *Owner) Enter(m Move, now time.Time) (changed bool) {
 		return false
 	}
 	o.cancel(ticket{m.Door, m.Holder, m.To})
-	return o.move(m.Holder, m.Reader, m.To, stamp(now).UnixMilli())
+	return o.move(m.Holder, m.Reader, m.To, millis(now))
 }
 
 // Forgive forgets where a holder is, so that no passback rule refuses him the
@@ -275,7 +284,7 @@ func (o *Owner) Fold(ev site.Event) {
 	switch ev.Item {
 	case "":
 		if ev.HolderID != "" {
-			o.move(ev.HolderID, ev.Reader, ev.Area, stamp(ev.Time).UnixMilli())
+			o.move(ev.HolderID, ev.Reader, ev.Area, millis(ev.Time))
 		}
 	case ItemForgive:
 		p := o.people[ev.HolderID]
@@ -302,7 +311,7 @@ type Status struct {
 func (o *Owner) Areas(now time.Time) []Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	ms := stamp(now).UnixMilli()
+	ms := millis(now)
 	out := make([]Status, len(o.order))
 	for i, p := range o.order {
 		out[i] = Status{p.ID, p.Name, p.count(ms), o.coming(p, ms), p.Occupancy, p.Passback}
@@ -315,7 +324,7 @@ func (o *Owner) Count(a site.AreaID, now time.Time) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if p := o.areaOf(a); p != nil {
-		return p.count(stamp(now).UnixMilli())
+		return p.count(millis(now))
 	}
 	return 0
 }
@@ -331,7 +340,7 @@ type Presence struct {
 // Occupants returns who is known to be in an area, by the time of entry.
 func (o *Owner) Occupants(a site.AreaID, now time.Time) []Presence {
 	var out []Presence
-	ms := stamp(now).UnixMilli()
+	ms := millis(now)
 	o.mu.Lock()
 	if p := o.areaOf(a); p != nil {
 		for _, h := range p.heap {
@@ -351,7 +360,7 @@ func (o *Owner) Where(h site.HolderID, now time.Time) (a site.AreaID, since time
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	p := o.people[h]
-	if p == nil || p.forgotten(stamp(now).UnixMilli()) {
+	if p == nil || p.forgotten(millis(now)) {
 		return "", time.Time{}, false
 	}
 	v := p.presence()

@@ -16,7 +16,7 @@
 // after the longest Forget of the areas with hard or soft passback. Times are
 // kept in whole milliseconds of the wall clock, as the log keeps them. A time
 // in the future (the clock went back) is not forgotten; forgive those whom it
-// locks out.
+// locks out. An entry clears away who was forgotten in the same place.
 //
 // A grant reserves a place before the door opens ([Owner.Reserve]). The
 // reservation ends when its holder went through ([Owner.Enter]) or did not

@@ -39,11 +39,13 @@ const (
 
 // Snapshot returns the state that is to be kept. It is the caller's.
 func (o *Owner) Snapshot() Kept {
-	k := Kept{Version: keptVersion, Present: []Presence{}, PINs: []PINKept{}}
+	k := Kept{Version: keptVersion, PINs: []PINKept{}}
 	o.mu.Lock()
-	k.Present = slices.Grow(k.Present, len(o.people))
-	for _, p := range o.people {
-		k.Present = append(k.Present, p.presence())
+	people := make([]person, 0, len(o.people))
+	for _, at := range o.places {
+		for _, p := range at.heap {
+			people = append(people, *p)
+		}
 	}
 	for key, l := range o.locks {
 		v := PINKept{Key: key}
@@ -55,8 +57,12 @@ func (o *Owner) Snapshot() Kept {
 		}
 		k.PINs = append(k.PINs, v)
 	}
-	o.mu.Unlock()
-	slices.SortFunc(k.Present, func(a, b Presence) int { return cmp.Compare(a.Holder, b.Holder) })
+	o.mu.Unlock() // doors wait no longer than the copy takes
+	slices.SortFunc(people, func(a, b person) int { return cmp.Compare(a.holder, b.holder) })
+	k.Present = make([]Presence, len(people))
+	for i := range people {
+		k.Present[i] = people[i].presence()
+	}
 	slices.SortFunc(k.PINs, func(a, b PINKept) int { return cmp.Compare(a.Key, b.Key) })
 	return k
 }
@@ -73,7 +79,7 @@ func (o *Owner) Restore(k Kept) error {
 	o.forgiveAll("")
 	for _, v := range k.Present {
 		if to := o.places[v.Area]; to != nil {
-			p := &person{holder: v.Holder, reader: v.Reader, at: to, since: stamp(v.Since).UnixMilli()}
+			p := &person{holder: v.Holder, reader: v.Reader, at: to, since: millis(v.Since)}
 			o.people[v.Holder] = p
 			heap.Push(&to.heap, p)
 		}
@@ -85,10 +91,10 @@ func (o *Owner) Restore(k Kept) error {
 	for _, v := range k.PINs {
 		l := &lock{}
 		if !v.Until.IsZero() {
-			l.until = stamp(v.Until).UnixMilli()
+			l.until = millis(v.Until)
 		} else {
 			for _, t := range v.Wrong[max(0, len(v.Wrong)-(o.pin.Tries-1)):] {
-				l.wrong = append(l.wrong, stamp(t).UnixMilli())
+				l.wrong = append(l.wrong, millis(t))
 			}
 		}
 		if l.until != 0 || len(l.wrong) > 0 {
@@ -161,7 +167,7 @@ func (p PINKept) check() error {
 
 // checkTime takes the years that a clock of ours may show, right or wrong.
 func checkTime(t time.Time) error {
-	if y := t.UTC().Year(); y < 1970 || y > 9000 {
+	if y := t.UTC().Year(); t.Unix() < 0 || y > 9998 {
 		return fmt.Errorf("time %v is out of range", t)
 	}
 	return nil

@@ -22,8 +22,8 @@ func (l Lockout) check() error {
 		return fmt.Errorf("%d tries: 0 to %d", l.Tries, MaxTries)
 	case l.Within < 0:
 		return fmt.Errorf("the time of the tries, %v, is negative", l.Within)
-	case l.For < 0 || l.Tries > 0 && l.For == 0:
-		return fmt.Errorf("it lasts %v", l.For)
+	case l.For < 0 || l.Tries > 0 && l.For < time.Millisecond:
+		return fmt.Errorf("it lasts %v, at least a millisecond is needed", l.For)
 	}
 	return nil
 }
@@ -40,7 +40,7 @@ type lock struct {
 func (o *Owner) LockedOut(key string, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.lockedOut(key, stamp(now).UnixMilli())
+	return o.lockedOut(key, millis(now))
 }
 
 // lockedOut ends a lock-out that is over. One that ends later than it could if
@@ -67,7 +67,7 @@ func (o *Owner) Wrong(key string, now time.Time) (lockedNow bool, until time.Tim
 	if o.pin.Tries == 0 {
 		return false, time.Time{}
 	}
-	ms := stamp(now).UnixMilli()
+	ms := millis(now)
 	if o.lockedOut(key, ms) {
 		return false, time.UnixMilli(o.locks[key].until).UTC()
 	}
