@@ -123,7 +123,8 @@ type PutSchedule struct{ Schedule site.Schedule }
 // DeleteSchedule removes a schedule that no right names.
 type DeleteSchedule struct{ ID site.ScheduleID }
 
-// PutHoliday makes or replaces a holiday. Its Source is the change's.
+// PutHoliday makes or replaces a holiday. Its Source is the change's. Kind 0 is
+// kind 1.
 type PutHoliday struct{ Holiday site.Holiday }
 
 // DeleteHoliday removes a holiday.

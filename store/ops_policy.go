@@ -66,8 +66,11 @@ func (o PutSchedule) apply(c *change) (string, string, error) {
 		return "", "", fieldErr("intervals", "more than %d", maxIntervals)
 	}
 	for _, iv := range v.Intervals {
-		if iv.Days == 0 || iv.Days&^site.AllDays != 0 {
+		if iv.Days == 0 || iv.Days&^allDays != 0 {
 			return "", "", fieldErr("intervals", "days are missing")
+		}
+		if v.IgnoreHolidays && iv.Days&^site.AllDays != 0 {
+			return "", "", fieldErr("intervals", "name holidays, which the schedule ignores")
 		}
 		if iv.Start < 0 || iv.Start > 1439 || iv.End < 1 || iv.End > 1440 {
 			return "", "", fieldErr("intervals", "want start 0 to 1439 and end 1 to 1440 minutes")
@@ -133,6 +136,8 @@ func (o PutHoliday) apply(c *change) (string, string, error) {
 		return "", "", fieldErr("last", "is not a real day")
 	case v.Last.Compare(v.First) < 0:
 		return "", "", fieldErr("last", "is before first")
+	case v.Kind < 0 || v.Kind > site.HolidayKinds:
+		return "", "", fieldErr("kind", "want 1 to %d", site.HolidayKinds)
 	}
 	text := "holiday " + string(v.ID) + " set"
 	return string(v.ID), text, c.put(codeHoliday, idKey(c.src, string(v.ID)), appendHoliday(nil, &v))

@@ -49,6 +49,9 @@ func TestSources(t *testing.T) {
 		{"door of a bad form", site.SourceOperator, store.PutLevel{Level: site.Level{ID: "l", Rights: []site.Right{{Door: "a b"}}}}, "rights"},
 		{"interval", site.SourceOperator, store.PutSchedule{Schedule: site.Schedule{ID: "x", Intervals: []site.Interval{{Days: 1, Start: 1440, End: 1}}}}, "intervals"},
 		{"holiday", site.SourceOperator, store.PutHoliday{Holiday: site.Holiday{ID: "x", First: site.Date{Year: 2026, Month: 2, Day: 30}}}, "first"},
+		{"kind of holiday", site.SourceOperator, store.PutHoliday{Holiday: site.Holiday{ID: "x", First: site.Date{Year: 2026, Month: 2, Day: 3}, Last: site.Date{Year: 2026, Month: 2, Day: 3}, Kind: 9}}, "kind"},
+		{"days above holidays", site.SourceOperator, store.PutSchedule{Schedule: site.Schedule{ID: "x", Intervals: []site.Interval{{Days: 1 << 15, Start: 1, End: 2}}}}, "intervals"},
+		{"holidays ignored and named", site.SourceOperator, store.PutSchedule{Schedule: site.Schedule{ID: "x", IgnoreHolidays: true, Intervals: []site.Interval{{Days: 1 << 7, Start: 1, End: 2}}}}, "intervals"},
 	}
 	for _, tt := range refused {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,7 +8,9 @@ import (
 	"gatehouse/agent/site"
 )
 
-// The payloads of the smaller records. Each starts with its version, 1.
+// The payloads of the smaller records. Each starts with its version. Schedules and
+// holidays are written in version 2; those of version 1 knew no kinds of holidays:
+// days in one byte, and no kind.
 
 func appendHolder(dst []byte, source byte, name string) []byte {
 	return appendText(append(dst, 1, source), name)
@@ -43,10 +45,10 @@ func appendSchedule(dst []byte, s *site.Schedule) []byte {
 	if s.IgnoreHolidays {
 		ignore = 1
 	}
-	dst = append(appendText(append(dst, 1), s.Name), ignore)
+	dst = append(appendText(append(dst, 2), s.Name), ignore)
 	dst = binary.AppendUvarint(dst, uint64(len(s.Intervals)))
 	for _, iv := range s.Intervals {
-		dst = append(dst, byte(iv.Days))
+		dst = binary.AppendUvarint(dst, uint64(iv.Days))
 		dst = binary.AppendUvarint(dst, uint64(iv.Start))
 		dst = binary.AppendUvarint(dst, uint64(iv.End))
 	}
@@ -55,6 +57,9 @@ func appendSchedule(dst []byte, s *site.Schedule) []byte {
 
 const maxIntervals = 256
 
+// allDays are the days of the week and the holidays of all kinds.
+const allDays = site.AllDays | (1<<site.HolidayKinds-1)<<7
+
 func decodeSchedule(b []byte, in *interner, s *site.Schedule) error {
 	d := decoder{b: b, in: in}
 	v := d.byte()
@@ -62,14 +67,20 @@ func decodeSchedule(b []byte, in *interner, s *site.Schedule) error {
 	ignore := d.byte()
 	n := d.count(maxIntervals)
 	for range n {
-		iv := site.Interval{Days: site.Days(d.byte()), Start: d.count(1439), End: d.count(1440)}
+		var iv site.Interval
+		if v == 1 {
+			iv.Days = site.Days(d.byte())
+		} else {
+			iv.Days = site.Days(d.count(int(allDays)))
+		}
+		iv.Start, iv.End = d.count(1439), d.count(1440)
 		s.Intervals = append(s.Intervals, iv)
 		if d.err != nil {
 			break
 		}
 	}
 	s.IgnoreHolidays = ignore == 1
-	if v != 1 || ignore > 1 {
+	if v != 1 && v != 2 || ignore > 1 {
 		d.fail(errors.New("schedule record version or flag is not known"))
 	}
 	return d.end()
@@ -85,15 +96,19 @@ func (d *decoder) date() site.Date {
 }
 
 func appendHoliday(dst []byte, h *site.Holiday) []byte {
-	return appendDate(appendDate(appendText(append(dst, 1), h.Name), h.First), h.Last)
+	dst = appendDate(appendDate(appendText(append(dst, 2), h.Name), h.First), h.Last)
+	return append(dst, byte(h.HolidayKind()))
 }
 
 func decodeHoliday(b []byte, in *interner, h *site.Holiday) error {
 	d := decoder{b: b, in: in}
 	v := d.byte()
-	h.Name, h.First, h.Last = d.text(), d.date(), d.date()
-	if v != 1 {
-		d.fail(errors.New("holiday record version is not known"))
+	h.Name, h.First, h.Last, h.Kind = d.text(), d.date(), d.date(), 1
+	if v == 2 {
+		h.Kind = int(d.byte())
+	}
+	if v != 1 && v != 2 || h.Kind < 1 || h.Kind > site.HolidayKinds {
+		d.fail(errors.New("holiday record version or kind is not known"))
 	}
 	return d.end()
 }

@@ -116,7 +116,7 @@ func TestWrongUse(t *testing.T) {
 		"credential add --holder A --bits 8:01 --uses -1", "credential enrol --holder A", "credential enrol --reader r", "credential replace abcd", "credential replace abcd --reader r --card 1", "credential revoke",
 		"credential import", "credential import a --format xml", "credential export --format xml", "credential pin", "credential pin abcd --clear --pin-stdin", "credential level",
 		"right", "right add abcd", "right add abcd a@", "right remove abcd", "right list", "level", "level set", "level set a/b", "level set x --right @", "schedule set x", "schedule set x --on mo", "schedule set x --from 08:00",
-		"schedule set x --interval noon", "schedule set x --on xy --from 08:00 --to 09:00", "holiday add x", "holiday add x 2026-02-30", "holiday add x 2026-03-02 2026-03-01", "man", "completion", "completion csh", "completion fish extra",
+		"schedule set x --interval noon", "schedule set x --on xy --from 08:00 --to 09:00", "holiday add x", "holiday add x 2026-02-30", "holiday add x 2026-03-02 2026-03-01", "holiday add x 2026-03-02 --kind 0", "holiday add x 2026-03-02 --kind 9", "man", "completion", "completion csh", "completion fish extra",
 		"events export --kind door_force", "events tail --kind acces",
 	} {
 		code, stdout, stderr := run(t.Context(), append([]string{"--config", filepath.Join(t.TempDir(), "none.yaml")}, strings.Fields(args)...)...)

@@ -115,10 +115,25 @@ func scheduleCommand(e *env) *cobra.Command {
 		for i, iv := range s.Intervals {
 			texts[i] = iv.String()
 		}
-		return []string{string(s.ID), orDash(s.Name), orDash(strings.Join(texts, "; ")), word(s.IgnoreHolidays, "ignored", "off"), string(s.Source)}
+		return []string{string(s.ID), orDash(s.Name), orDash(strings.Join(texts, "; ")), holidaysOf(s), string(s.Source)}
 	})
 	return group("schedule", "Manage schedules: days and times at which rights hold",
 		list, show, scheduleSetCommand(e), planRemoveCommand(e, "schedules", "Remove a schedule that no right names"))
+}
+
+// holidaysOf says what a schedule does on holidays.
+func holidaysOf(s control.ScheduleView) string {
+	if s.IgnoreHolidays {
+		return "ignored"
+	}
+	var kinds site.Days
+	for _, iv := range s.Intervals {
+		kinds |= iv.Days &^ site.AllDays
+	}
+	if kinds == 0 {
+		return "off"
+	}
+	return control.FormatDays(kinds)
 }
 
 func scheduleSetCommand(e *env) *cobra.Command {
@@ -131,8 +146,12 @@ func scheduleSetCommand(e *env) *cobra.Command {
 An interval is days and times, "Mo-Fr 08:00-18:00". Days are names, ranges of
 them and lists of both (Mo-We,Fr), or daily. An end of 24:00 is the end of the
 day; an end at or before the start is on the next day ("Fr 22:00-06:00"), and
-belongs to the day on which it starts.`,
-		Example: "  gatehouse schedule set office --on mo-fr --from 08:00 --to 18:00\n" +
+belongs to the day on which it starts.
+
+On a holiday an interval does not hold, unless its days name holidays of that
+kind, H1 to H8 ("Mo-Fr,H1 08:00-18:00", "H1-H3 10:00-12:00").`,
+		Example: "  gatehouse schedule set office --days mo-fr --from 08:00 --to 18:00\n" +
+			"  gatehouse schedule set cafe --days mo-su,h1 --from 10:00 --to 17:00\n" +
 			"  gatehouse schedule set shifts --interval \"Mo-Fr 22:00-06:00\" --interval \"Sa 08:00-24:00\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v := control.ScheduleView{ID: site.ScheduleID(args[0]), Name: name, IgnoreHolidays: ignore}
@@ -144,7 +163,8 @@ belongs to the day on which it starts.`,
 		}}
 	c.Flags().StringVar(&name, "name", "", "the name for people")
 	c.Flags().StringArrayVar(&intervals, "interval", nil, "days and times; may come again")
-	c.Flags().StringVar(&on, "on", "", "the days of one more interval (daily if absent)")
+	c.Flags().StringVar(&on, "days", "", "the days of one more interval (daily if absent)")
+	c.Flags().StringVar(&on, "on", "", "the same as --days")
 	c.Flags().StringVar(&from, "from", "", "its beginning, HH:MM")
 	c.Flags().StringVar(&to, "to", "", "its end, HH:MM")
 	c.Flags().BoolVar(&ignore, "ignore-holidays", false, "hold on holidays too")
@@ -156,7 +176,7 @@ func parseIntervals(texts []string, on, from, to string) ([]control.Interval, er
 	var out []control.Interval
 	if on != "" || from != "" || to != "" {
 		if from == "" || to == "" {
-			return nil, usagef("--on goes with --from and --to")
+			return nil, usagef("--days goes with --from and --to")
 		}
 		if on == "" {
 			on = "daily"
@@ -177,19 +197,27 @@ func parseIntervals(texts []string, on, from, to string) ([]control.Interval, er
 }
 
 func holidayCommand(e *env) *cobra.Command {
-	list, _ := planCommands(e, "holidays", []string{"ID", "NAME", "FIRST", "LAST", "SOURCE"}, func(h site.Holiday) []string {
-		return []string{string(h.ID), orDash(h.Name), h.First.String(), h.Last.String(), string(h.Source)}
+	list, _ := planCommands(e, "holidays", []string{"ID", "NAME", "KIND", "FIRST", "LAST", "SOURCE"}, func(h site.Holiday) []string {
+		return []string{string(h.ID), orDash(h.Name), fmt.Sprintf("H%d", h.HolidayKind()), h.First.String(), h.Last.String(), string(h.Source)}
 	})
-	return group("holiday", "Manage holidays: days on which schedules do not hold",
+	return group("holiday", "Manage holidays: days on which only what schedules say of holidays holds",
 		list, holidayAddCommand(e), planRemoveCommand(e, "holidays", "Remove a holiday"))
 }
 
 func holidayAddCommand(e *env) *cobra.Command {
 	var name string
+	var kind int
 	c := &cobra.Command{Use: "add ID FIRST [LAST]", Short: "Add or replace a holiday of one or more whole days", Args: cobra.RangeArgs(2, 3),
-		Example: "  gatehouse holiday add xmas 2026-12-24 2026-12-26 --name Christmas",
+		Long: `Adds a holiday, or replaces all of one. On its days an interval of a schedule
+holds only where it names holidays of this kind: kind 2 is H2 there. On a day
+with holidays of several kinds, any of them will do.`,
+		Example: "  gatehouse holiday add xmas 2026-12-24 2026-12-26 --name Christmas\n" +
+			"  gatehouse holiday add stocktaking 2027-01-04 --kind 2",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h := site.Holiday{ID: site.HolidayID(args[0]), Name: name}
+			if kind < 1 || kind > site.HolidayKinds {
+				return usagef("holiday %s: kind %d: want 1 to %d", args[0], kind, site.HolidayKinds)
+			}
+			h := site.Holiday{ID: site.HolidayID(args[0]), Name: name, Kind: kind}
 			for _, d := range []struct {
 				text string
 				to   *site.Date
@@ -204,5 +232,6 @@ func holidayAddCommand(e *env) *cobra.Command {
 			return e.putPlan(cmd, "holidays", args[0], h)
 		}}
 	c.Flags().StringVar(&name, "name", "", "the name for people")
+	c.Flags().IntVar(&kind, "kind", 1, fmt.Sprintf("which kind of holiday, 1 to %d", site.HolidayKinds))
 	return c
 }

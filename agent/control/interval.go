@@ -28,8 +28,9 @@ const maxInterval = 200
 
 var errInterval = errors.New("want days and times as \"Mo-Fr 08:00-18:00\"")
 
-// ParseInterval reads days and times. Days are names (Mo, mon, Monday), ranges
-// of them (Mo-Fr, Fr-Mo) separated by commas, or "daily". Times are HH:MM-HH:MM;
+// ParseInterval reads days and times. Days are names (Mo, mon, Monday), kinds of
+// holidays (H1 to H8), ranges of either (Mo-Fr, Fr-Mo, H1-H3) separated by
+// commas, or "daily". Times are HH:MM-HH:MM;
 // an end of 24:00, or of 00:00, is the end of the day, an end at or before the
 // start is on the next day.
 func ParseInterval(s string) (site.Interval, error) {
@@ -83,35 +84,61 @@ func ParseDays(s string) (site.Days, error) {
 	var out site.Days
 	for part := range strings.SplitSeq(s, ",") {
 		first, last, found := strings.Cut(part, "-")
-		a, err := dayIndex(first)
+		if !found {
+			last = first
+		}
+		d, err := parseRange(first, last)
 		if err != nil {
 			return 0, err
 		}
-		b := a
-		if found {
-			if b, err = dayIndex(last); err != nil {
-				return 0, err
-			}
-		}
-		for i := a; ; i = (i + 1) % 7 {
-			out |= 1 << uint(weekday(i))
-			if i == b {
-				break
-			}
-		}
+		out |= d
 	}
 	return out, nil
 }
 
-// dayIndex returns the place of a day in the week, from Monday.
+// parseRange reads the days from one to another: of the week, which goes round,
+// or kinds of holidays.
+func parseRange(first, last string) (out site.Days, err error) {
+	a, err := dayIndex(first)
+	if err != nil {
+		return 0, err
+	}
+	b, err := dayIndex(last)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case a < 7 && b < 7:
+		for i := a; ; i = (i + 1) % 7 {
+			out |= 1 << uint(weekday(i))
+			if i == b {
+				return out, nil
+			}
+		}
+	case a >= 7 && b >= a:
+		for i := a; i <= b; i++ {
+			out |= 1 << i
+		}
+		return out, nil
+	}
+	return 0, fmt.Errorf("days %.16q to %.16q are no range", first, last)
+}
+
+// dayIndex returns the place of a day: 0 to 6 in the week, from Monday, then the
+// kinds of holidays, whose bits of site.Days have the same places.
 func dayIndex(name string) (int, error) {
 	d, err := site.ParseDays([]string{name})
 	if err != nil {
-		return 0, fmt.Errorf("day %.16q is not known (Mo, Tu, We, Th, Fr, Sa, Su or %s)", name, daily)
+		return 0, fmt.Errorf("day %.16q is not known (Mo, Tu, We, Th, Fr, Sa, Su, H1 to H%d for holidays, or %s)", name, site.HolidayKinds, daily)
 	}
 	for i := range dayCodes {
 		if d.Has(weekday(i)) {
 			return i, nil
+		}
+	}
+	for k := range site.HolidayKinds {
+		if d.HasHoliday(k + 1) {
+			return 7 + k, nil
 		}
 	}
 	return 0, fmt.Errorf("day %.16q is not known", name)
@@ -133,26 +160,36 @@ func FormatDays(d site.Days) string {
 	if d == site.AllDays {
 		return daily
 	}
-	var out []string
-	for i := 0; i < 7; i++ {
-		if !d.Has(weekday(i)) {
+	out := appendRuns(nil, dayCodes[:], func(i int) bool { return d.Has(weekday(i)) })
+	kinds := make([]string, site.HolidayKinds)
+	for i := range kinds {
+		kinds[i] = fmt.Sprintf("H%d", i+1)
+	}
+	return strings.Join(appendRuns(out, kinds, func(i int) bool { return d.HasHoliday(i + 1) }), ",")
+}
+
+// appendRuns appends the names that are chosen, three and more in a row as a
+// range.
+func appendRuns(out, names []string, has func(int) bool) []string {
+	for i := 0; i < len(names); i++ {
+		if !has(i) {
 			continue
 		}
 		last := i
-		for last < 6 && d.Has(weekday(last+1)) {
+		for last+1 < len(names) && has(last+1) {
 			last++
 		}
 		switch last - i {
 		case 0:
-			out = append(out, dayCodes[i])
+			out = append(out, names[i])
 		case 1:
-			out = append(out, dayCodes[i], dayCodes[last])
+			out = append(out, names[i], names[last])
 		default:
-			out = append(out, dayCodes[i]+"-"+dayCodes[last])
+			out = append(out, names[i]+"-"+names[last])
 		}
 		i = last
 	}
-	return strings.Join(out, ",")
+	return out
 }
 
 // FormatInterval is the reverse of ParseInterval.

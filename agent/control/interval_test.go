@@ -27,6 +27,10 @@ func TestParseInterval(t *testing.T) {
 		{"Sa-Mo 08:00-09:00", site.Interval{Days: 1<<6 | 1 | 2, Start: 480, End: 540}, "Mo,Sa,Su 08:00-09:00"},
 		{"Mo-We,Fr, Su 08:00-09:00", site.Interval{Days: 0b0101111, Start: 480, End: 540}, "Mo-We,Fr,Su 08:00-09:00"},
 		{"  Tu   23:59-00:01 ", site.Interval{Days: 1 << 2, Start: 1439, End: 1}, "Tu 23:59-00:01"},
+		{"Mo-Fr,H1 08:00-18:00", site.Interval{Days: workdays | 1<<7, Start: 480, End: 1080}, ""},
+		{"h1-h8 08:00-18:00", site.Interval{Days: 0xFF << 7, Start: 480, End: 1080}, "H1-H8 08:00-18:00"},
+		{"H8,Su,H1,H2 08:00-18:00", site.Interval{Days: 1 | 1<<7 | 1<<8 | 1<<14, Start: 480, End: 1080}, "Su,H1,H2,H8 08:00-18:00"},
+		{"Mo-Su,H3 08:00-18:00", site.Interval{Days: site.AllDays | 1<<9, Start: 480, End: 1080}, ""},
 	} {
 		got, err := control.ParseInterval(tt.text)
 		if err != nil || got != tt.want {
@@ -43,7 +47,7 @@ func TestParseInterval(t *testing.T) {
 	for _, bad := range []string{
 		"", "Mo", "08:00-18:00", "Mo 08:00", "Mo 08:00-", "Mo -18:00", "Mo 24:00-24:00", "Mo 08:00-24:01", "Mo 08:60-09:00", "Mo 8-9", "Mo 08:0-09:00",
 		"Mo 008:00-09:00", "Mo +8:00-09:00", "Mo 08:00-09:00-10:00", "Xy 08:00-09:00", "M 08:00-09:00", "Mo- 08:00-09:00", ", 08:00-09:00", "Mo,,Tu 08:00-09:00",
-		"daily,Mo 08:00-09:00", "Mo 08:00-09:00 Tu", strings.Repeat("Mo,", 100) + "Mo 08:00-09:00",
+		"daily,Mo 08:00-09:00", "H0 08:00-09:00", "H9 08:00-09:00", "H 08:00-09:00", "H3-H1 08:00-09:00", "Mo-H1 08:00-09:00", "H1-Mo 08:00-09:00", "Mo 08:00-09:00 Tu", strings.Repeat("Mo,", 100) + "Mo 08:00-09:00",
 	} {
 		if got, err := control.ParseInterval(bad); err == nil {
 			t.Errorf("%q was taken as %+v", bad, got)
@@ -57,7 +61,7 @@ func TestParseInterval(t *testing.T) {
 // FuzzInterval: what is taken is in range, and is read back from its own text as
 // it is.
 func FuzzInterval(f *testing.F) {
-	for _, s := range []string{"Mo-Fr 08:00-18:00", "daily 00:00-24:00", "Fr 22:00-06:00", "Sa-Mo,We 1:00-00:00", "", "Mo 24:00-24:00", "\xff 08:00-09:00"} {
+	for _, s := range []string{"Mo-Fr 08:00-18:00", "daily 00:00-24:00", "Fr 22:00-06:00", "Sa-Mo,We 1:00-00:00", "Mo-Fr,H1-H3,H8 8:00-9:00", "", "Mo 24:00-24:00", "\xff 08:00-09:00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -65,7 +69,7 @@ func FuzzInterval(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if iv.Days == 0 || iv.Days&^site.AllDays != 0 || iv.Start < 0 || iv.Start > 1439 || iv.End < 1 || iv.End > 1440 {
+		if iv.Days == 0 || iv.Days&^(site.AllDays|0xFF<<7) != 0 || iv.Start < 0 || iv.Start > 1439 || iv.End < 1 || iv.End > 1440 {
 			t.Fatalf("%q: out of range: %+v", s, iv)
 		}
 		text := control.FormatInterval(iv)

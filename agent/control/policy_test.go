@@ -37,6 +37,9 @@ func TestHolders(t *testing.T) {
 		}
 		return strings.Join(out, ",")
 	}
+	if status, text := a.ask("PUT", "/v1/holidays/x", `{"first":"2027-05-01","last":"2027-05-01","kind":9}`); status != 400 || !strings.Contains(text, "kind") {
+		t.Errorf("kind 9: %d %s", status, text)
+	}
 	for path, want := range map[string]string{
 		"/v1/holders":                     "Ada Lovelace,Bob/2 ü?",
 		"/v1/holders?name=LOVE":           "Ada Lovelace",
@@ -292,10 +295,11 @@ func TestPlans(t *testing.T) {
 	must[struct{}](a, "PUT", "/v1/schedules/night", `{"name":"","intervals":["Sa,Su 22:00-06:00"]}`)
 	must[struct{}](a, "PUT", "/v1/levels/staff", `{"rights":[{"door":"front","schedule":"office"}]}`)
 	must[struct{}](a, "PUT", "/v1/holidays/xmas", `{"name":"Christmas","first":"2026-12-24","last":"2026-12-26"}`)
+	must[struct{}](a, "PUT", "/v1/holidays/may", `{"first":"2027-05-01","last":"2027-05-01","kind":2}`)
 	for path, want := range map[string]string{
 		"/v1/schedules": `[{"id":"night","source":"operator","name":"","intervals":["Sa,Su 22:00-06:00"]},{"id":"office","source":"operator","name":"Office","intervals":["daily 00:00-24:00"],"ignore_holidays":true}]`,
 		"/v1/levels":    `[{"id":"staff","source":"operator","name":"","rights":[{"door":"front","schedule":"office"}]}]`,
-		"/v1/holidays":  `[{"id":"xmas","source":"operator","name":"Christmas","first":"2026-12-24","last":"2026-12-26"}]`,
+		"/v1/holidays":  `[{"id":"may","source":"operator","name":"","first":"2027-05-01","last":"2027-05-01","kind":2},{"id":"xmas","source":"operator","name":"Christmas","first":"2026-12-24","last":"2026-12-26","kind":1}]`,
 	} {
 		if _, text := a.ask("GET", path, ""); strings.TrimSpace(text) != want {
 			t.Errorf("%s:\n%s\n%s", path, text, want)
@@ -306,7 +310,7 @@ func TestPlans(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", path, status, text, want)
 		}
 	}
-	for _, path := range []string{"/v1/levels/staff", "/v1/schedules/office", "/v1/schedules/night", "/v1/holidays/xmas"} {
+	for _, path := range []string{"/v1/levels/staff", "/v1/schedules/office", "/v1/schedules/night", "/v1/holidays/xmas", "/v1/holidays/may"} {
 		must[struct{}](a, "DELETE", path, "")
 	}
 }
