@@ -18,6 +18,16 @@
 // frame that had been closed. Three faults in ten seconds are a tamper event,
 // which ends after ten seconds without one.
 //
+// # Supervision
+//
+// What the data lines rest at for 25 ms is judged: one that is low is a fault
+// (a short, or a broken reader), both are another one (no power); each is told
+// when it begins and when it ends, a pulse that is caught by chance is none. A
+// cut data wire reads as a reader that nobody uses, and cannot be told from one
+// (docs/wiring.md). The reader's tamper contact, where one is wired, is a line of
+// its own. Trouble lists what stands; its events carry an Item, so that the end
+// of one is not taken for the end of another.
+//
 // # Concurrency
 //
 // A Reader is one task. One goroutine owns lines and decoder and never waits for
@@ -30,7 +40,10 @@
 // From the last edge to Present it takes the frame's silence and the scheduling
 // of two goroutines. A timer that fires late says that the process may not have
 // run: then edges may still wait in the kernel, and the reader looks for them for
-// up to 100 µs more before it takes the frame as ended.
+// up to 100 µs more before it takes the frame as ended. Where the timer was late
+// by more than timers are, or a line is low or is not at the level of its last
+// edge, it waits in steps of a millisecond: 2 of them, and up to 20 while the
+// levels say that an edge is still to come.
 //
 // # Secrets
 //

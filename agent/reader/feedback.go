@@ -47,9 +47,18 @@ var signals = map[site.Pattern]Signal{
 	}},
 }
 
-// SignalOf returns the signal of a pattern; the empty one for PatternNone and
-// for one that is not known. The tones are shared and must not be changed.
+// SignalOf returns the usual signal of a pattern; the empty one for PatternNone
+// and for one that is not known. The tones are shared and must not be changed.
 func SignalOf(p site.Pattern) Signal { return signals[p] }
+
+// SignalOf returns the signal of a pattern at this reader: its own, or the usual
+// one. The tones are shared and must not be changed.
+func (c WiegandConfig) SignalOf(p site.Pattern) Signal {
+	if s, ok := c.Feedback[p]; ok {
+		return s
+	}
+	return SignalOf(p)
+}
 
 // Outputs is what Feedback needs of a hal.Board.
 type Outputs interface {
@@ -63,6 +72,7 @@ type Feedback struct {
 	board Outputs
 	log   *slog.Logger
 	next  chan site.Pattern // capacity 1: the newest that was not begun
+	had   func()            // called when the lines were claimed; may be nil
 }
 
 // NewFeedback returns the feedback of a reader. Without LED and beeper in cfg it
@@ -113,13 +123,16 @@ func (f *Feedback) Run(ctx context.Context) error {
 		return err
 	}
 	defer f.release(beep)
+	if f.had != nil {
+		f.had()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case p := <-f.next:
 			for again := true; again; {
-				p, again = f.play(ctx, SignalOf(p), led, beep)
+				p, again = f.play(ctx, f.cfg.SignalOf(p), led, beep)
 			}
 		}
 	}

@@ -106,6 +106,39 @@ func TestFeedback(t *testing.T) {
 	}
 }
 
+// A reader's own signal replaces the usual one, an empty one shows nothing, and
+// the other patterns stay as they are.
+func TestFeedbackOfAReader(t *testing.T) {
+	cfg := lamps()
+	own := reader.Signal{Repeat: 250 * time.Millisecond, Tones: []reader.Tone{{LED: true, For: 100 * time.Millisecond}, {Beep: true, For: 50 * time.Millisecond}}}
+	cfg.Feedback = map[site.Pattern]reader.Signal{site.PatternGranted: own, site.PatternDenied: {}}
+	if d := cmp.Diff([]reader.Signal{own, {}, reader.SignalOf(site.PatternError)},
+		[]reader.Signal{cfg.SignalOf(site.PatternGranted), cfg.SignalOf(site.PatternDenied), cfg.SignalOf(site.PatternError)}); d != "" {
+		t.Errorf("signals (-want +got):\n%s", d)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var b haltest.Board
+		f := reader.NewFeedback(cfg, &b, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		f.Play(site.PatternDenied)
+		time.Sleep(time.Second)
+		if got := changes(&b, "beep"); len(got) != 1 {
+			t.Errorf("an empty signal was heard: %v", got)
+		}
+		f.Play(site.PatternGranted)
+		time.Sleep(time.Second)
+		if d := cmp.Diff([]string{"high 0s", "low 1s", "high 1.1s", "low 1.15s", "high 1.25s"}, changes(&b, "led")); d != "" {
+			t.Errorf("led (-want +got):\n%s", d)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestFeedbackWaitingEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b haltest.Board

@@ -34,7 +34,8 @@ type Presenter interface {
 
 // Faults takes the events of a reader: tamper and fault, with their ends, and
 // access for a card that could not be presented. Append must not wait for a disk
-// or a network: it is called between two edges. Time, Trusted, Log and Seq are
+// or a network: it is called between two edges, and from several goroutines. Item
+// tells what stands apart from what else stands at the reader. Time, Trusted, Log and Seq are
 // for the one who appends to fill.
 type Faults interface {
 	Append(site.Event)
@@ -55,6 +56,16 @@ const (
 	lateBy    = 20 * time.Microsecond
 	lookFor   = 100 * time.Microsecond
 	maxYields = 1000
+	// stalled: a timer that is late by more than this says that the machine is
+	// busy, and that yielding does not help. It is above what an idle process
+	// sees: Go's timers on Linux fire up to 1 ms late there. The bringer of the
+	// edges is then given real time, in steps of waitStep: maxAgree of them where
+	// the lines are as the decoder believes, and maxDiffer where they are not, so
+	// that an edge is certainly on its way.
+	stalled   = 1500 * time.Microsecond
+	waitStep  = time.Millisecond
+	maxAgree  = 2
+	maxDiffer = 20
 )
 
 // Reader is the task of one Wiegand reader.
@@ -75,7 +86,10 @@ type Reader struct {
 
 	// Of the goroutine that reads; they outlive one Run.
 	tamper tamper
-	held   map[hal.LineName]bool // told as held low
+	cut    cut // told
+
+	mu       sync.Mutex        // guards following
+	standing map[string]string // what was told and has not ended, by its Item
 }
 
 // entry is a card or a key on its way to the Presenter.
@@ -100,13 +114,15 @@ func New(cfg Config, board Board, to Presenter, faults Faults, log *slog.Logger)
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("reader", string(cfg.ID))
-	return &Reader{
+	r := &Reader{
 		id: cfg.ID, door: cfg.Door, cfg: *w, board: board, to: to, faults: faults, log: log,
 		feedback: NewFeedback(*w, board, log),
 		ready:    make(chan struct{}),
 		queue:    make(chan entry, maxEntries),
-		held:     make(map[hal.LineName]bool),
-	}, nil
+		standing: make(map[string]string),
+	}
+	r.feedback.had = func() { r.ends(site.KindFault, itemFeedback) }
+	return r, nil
 }
 
 // String returns the task's name.
@@ -120,8 +136,8 @@ func (r *Reader) Play(p site.Pattern) { r.feedback.Play(p) }
 
 // Run reads until ctx ends, and then returns nil. It returns an error when the
 // lines cannot be claimed or the board is lost, and may then be called again, not
-// twice at a time. A LED or beeper that cannot be claimed is a fault event; cards
-// are read all the same. All goroutines have ended and LED and beeper are off
+// twice at a time. A LED, beeper or tamper contact that cannot be claimed is a
+// fault event; cards are read all the same. All goroutines have ended and LED and beeper are off
 // when Run returns.
 func (r *Reader) Run(ctx context.Context) error {
 	group, err := r.board.Inputs(edgeQueue,
@@ -135,9 +151,12 @@ func (r *Reader) Run(ctx context.Context) error {
 	wg.Go(func() {
 		if err := r.feedback.Run(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("reader has no feedback", "err", err)
-			r.event(site.KindFault, false, "led or beeper: line cannot be had")
+			r.begins(site.KindFault, itemFeedback, "led or beeper: line cannot be had")
 		}
 	})
+	if r.cfg.Tamper != "" {
+		wg.Go(func() { r.watchContact(ctx) })
+	}
 	r.readyOnce.Do(func() { close(r.ready) })
 	s := session{Reader: r, group: group, w: NewWiegand(r.cfg.D0, r.cfg.D1, r.cfg.Silence)}
 	err = s.read(ctx)
@@ -231,8 +250,4 @@ func (r *Reader) accepted(b card.Bits) bool {
 		}
 	}
 	return false
-}
-
-func (r *Reader) event(k site.Kind, cleared bool, text string) {
-	r.faults.Append(site.Event{Kind: k, Door: r.door, Reader: r.id, Cleared: cleared, Text: text})
 }

@@ -1,12 +1,10 @@
 package reader_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -311,63 +309,6 @@ func TestReaderTamper(t *testing.T) {
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
-		}
-	})
-}
-
-func TestReaderHeldLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b haltest.Board
-		d := newDesk()
-		b.Drive(d1, hal.Low) // a reader without power when we start
-		_, stop := start(t, config(), &b, d, nil)
-		b.Drive(d1, hal.High)
-		time.Sleep(time.Second)
-		b.Drive(d0, hal.Low)
-		time.Sleep(time.Second)
-		b.Drive(d0, hal.High)
-		time.Sleep(time.Second)
-		b.Wiegand(d0, d1, frame26, time.Millisecond)
-		time.Sleep(time.Second)
-		seen, _, events := d.take()
-		if diff := cmp.Diff([]string{"26:26831000"}, seen); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-		ev := func(l string, cleared bool) site.Event {
-			return site.Event{Kind: site.KindFault, Door: "front", Reader: "front-in", Cleared: cleared, Text: "reader line " + l + " is held low"}
-		}
-		want := []site.Event{ev("GPIO18", false), ev("GPIO18", true), ev("GPIO17", false), ev("GPIO17", true)}
-		if diff := cmp.Diff(want, events); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestReaderLostEdges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b haltest.Board
-		d := newDesk()
-		var log bytes.Buffer
-		_, stop := start(t, config(), &b, d, slog.New(slog.NewTextHandler(&log, nil)))
-		b.LoseEdges(d0, 3)
-		b.Wiegand(d0, d1, frame26, time.Millisecond)
-		time.Sleep(time.Second)
-		if seen, _, _ := d.take(); len(seen) != 0 {
-			t.Errorf("a frame with a hole was presented: %v", seen)
-		}
-		b.Wiegand(d0, d1, frame26, time.Millisecond)
-		time.Sleep(time.Second)
-		if seen, _, _ := d.take(); len(seen) != 1 {
-			t.Errorf("the frame after it: %v", seen)
-		}
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-		if !strings.Contains(log.String(), "edges lost") || strings.Contains(log.String(), "2683") {
-			t.Errorf("log: %s", log.String())
 		}
 	})
 }

@@ -20,6 +20,7 @@ type session struct {
 	stamp time.Duration // of the last edge
 	at    time.Time     // when it was received
 	due   time.Time     // when the timer should fire
+	waits int           // steps of waitStep that the end of this frame has waited
 }
 
 // now estimates the clock of the stamps.
@@ -28,7 +29,7 @@ func (s *session) now() time.Duration { return s.stamp + time.Since(s.at) }
 // read feeds the decoder until ctx ends or the board is lost.
 func (s *session) read(ctx context.Context) error {
 	s.at = time.Now()
-	s.sync(true)
+	s.w = s.w.Sync(s.levels())
 	frame, calm := time.NewTimer(0), time.NewTimer(0)
 	frame.Stop()
 	calm.Stop()
@@ -37,6 +38,7 @@ func (s *session) read(ctx context.Context) error {
 	if s.tamper.standing {
 		calm.Reset(tamperWindow)
 	}
+	s.arm(frame)
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,7 +62,7 @@ func (s *session) read(ctx context.Context) error {
 		case <-calm.C:
 			var ends bool
 			if s.tamper, ends = s.tamper.quiet(time.Now()); ends {
-				s.event(site.KindTamper, true, "")
+				s.ends(site.KindTamper, itemFrames)
 			}
 		}
 	}
@@ -81,35 +83,65 @@ func (s *session) edge(e hal.Edge, frame, calm *time.Timer) {
 	var out Output
 	s.w, out = s.w.Step(Input{Edge: e})
 	s.take(out, calm)
-	if e.Level == hal.High && s.held[e.Line] {
-		delete(s.held, e.Line)
-		s.event(site.KindFault, true, heldText(e.Line))
-	}
 	s.arm(frame)
 }
 
+// arm sets the timer to the end of the frame under way. Without one it is set
+// where a line is low or was told to be: lines that have not moved for the
+// longest silence are at rest, and what they rest at is told.
 func (s *session) arm(frame *time.Timer) {
-	deadline, ok := s.w.Deadline()
-	if !ok {
+	s.waits = 0
+	left := MaxSilence
+	if deadline, ok := s.w.Deadline(); ok {
+		left = deadline - s.stamp
+	} else if s.cut == cutNone && s.rest() == cutNone {
 		frame.Stop()
 		return
 	}
-	left := deadline - s.stamp
 	s.due = s.at.Add(left)
 	frame.Reset(left)
 }
 
 // silence takes the expiry of the timer.
 func (s *session) silence(frame, calm *time.Timer) {
-	if time.Since(s.due) > lateBy {
+	late := time.Since(s.due)
+	if late > lateBy {
 		if e, ok := s.lookAgain(); ok {
 			s.edge(e, frame, calm)
 			return
 		}
 	}
+	if s.waitMore(late) {
+		s.due = time.Now().Add(waitStep)
+		frame.Reset(waitStep)
+		return
+	}
 	var out Output
 	s.w, out = s.w.Step(Input{Timeout: true, Now: s.now()})
 	s.take(out, calm)
+	if s.cut != cutNone || s.rest() != cutNone {
+		s.w = s.w.Sync(s.levels())
+		s.tellCut(s.rest())
+	}
+}
+
+// waitMore reports whether the end of the frame should wait a step more, because
+// its edges may still be on their way. A line that the decoder believes to be low
+// has an edge to come, unless it is held low; so has one whose level is not what
+// the decoder believes. A timer that fired much too late says that nobody knows.
+// Frames on a machine that is not busy are never asked to wait: they end with
+// both lines high, by a timer that is in time.
+func (s *session) waitMore(late time.Duration) bool {
+	believed := s.rest()
+	if believed == cutNone && late <= stalled && s.waits == 0 {
+		return false
+	}
+	most := maxAgree
+	if cutOf(s.levels()) != believed {
+		most = maxDiffer
+	}
+	s.waits++
+	return s.waits <= most
 }
 
 // lookAgain gives the goroutine that brings edges from the kernel the time to run
@@ -142,19 +174,17 @@ func (s *session) take(out Output, calm *time.Timer) {
 	s.log.Log(context.Background(), level, "reader frame dropped", "fault", out.Fault.String())
 	var begins bool
 	if s.tamper, begins = s.tamper.fault(time.Now()); begins {
-		s.event(site.KindTamper, false, out.Fault.String())
+		s.begins(site.KindTamper, itemFrames, out.Fault.String())
 	}
 	calm.Reset(tamperWindow)
 	if out.Fault == FaultLost || out.Fault == FaultHeld {
-		s.sync(out.Fault == FaultHeld)
+		s.w = s.w.Sync(s.levels())
 	}
 }
 
-// sync reads the lines and tells the decoder. Where that is more than a pulse
-// caught by chance, it tells of a line that is held low: a short, or a reader
-// without power. Its end is told with the edge.
-func (s *session) sync(tell bool) {
-	var level [2]hal.Level
+// levels reads the lines. One that cannot be read counts as high.
+func (s *session) levels() (d0, d1 hal.Level) {
+	level := [2]hal.Level{}
 	for i, name := range []hal.LineName{s.cfg.D0, s.cfg.D1} {
 		v, err := s.group.Read(name)
 		if err != nil {
@@ -162,16 +192,24 @@ func (s *session) sync(tell bool) {
 			v = hal.High
 		}
 		level[i] = v
-		switch {
-		case v == hal.Low && !s.held[name] && tell:
-			s.held[name] = true
-			s.event(site.KindFault, false, heldText(name))
-		case v == hal.High && s.held[name]:
-			delete(s.held, name)
-			s.event(site.KindFault, true, heldText(name))
-		}
 	}
-	s.w = s.w.Sync(level[0], level[1])
+	return level[0], level[1]
 }
 
-func heldText(l hal.LineName) string { return "reader line " + string(l) + " is held low" }
+// rest is what the lines are by their edges so far.
+func (s *session) rest() cut {
+	return cutOf(hal.Level(!s.w.Low(s.cfg.D0)), hal.Level(!s.w.Low(s.cfg.D1)))
+}
+
+// tellCut tells once what the lines rest at, and its end once.
+func (s *session) tellCut(c cut) {
+	if c == s.cut {
+		return
+	}
+	if s.cut != cutNone {
+		s.ends(site.KindFault, itemLines)
+	}
+	if s.cut = c; c != cutNone {
+		s.begins(site.KindFault, itemLines, c.text(s.cfg.D0, s.cfg.D1))
+	}
+}
