@@ -6,7 +6,7 @@ import "gatehouse/agent/site"
 func (a Access) event(k site.Kind) site.Event {
 	return site.Event{
 		Kind: k, Reader: a.Reader, Reason: a.Reason, HolderID: a.Holder, Credential: a.Credential,
-		Card: a.Card, Source: a.Source, Device: a.Device, Item: a.Item, Text: a.Note,
+		Card: a.Card, Source: a.Source, Device: a.Device, Item: a.Item, Text: a.text(),
 	}
 }
 
@@ -29,50 +29,90 @@ func Admits(mode site.Mode, f site.Function) site.Reason {
 	return ""
 }
 
+// objects returns the reason for which the machine refuses a grant, or the empty
+// reason.
+func (m *machine) objects(in Grant, mode site.Mode) site.Reason {
+	if r := Admits(mode, in.Function); r != "" {
+		return r
+	}
+	switch {
+	case in.Function == site.FunctionLockdown, in.Function == site.FunctionFreeze,
+		in.Function == site.FunctionToggle && mode.Unlocked():
+		return "" // it opens nothing
+	case m.now.Interlocked && !m.s.fire && !(m.s.let && mode.Unlocked()):
+		return site.ReasonInterlock
+	case (m.cfg.TwoPerson || in.Function == site.FunctionSupervised) && in.alone():
+		return site.ReasonSecondPersonRequired
+	}
+	return ""
+}
+
+// alone reports whether nobody else is with the person of a grant.
+func (in Grant) alone() bool {
+	return in.First == nil || in.First.Credential == in.Credential || in.First.Holder == in.Holder && in.Holder != ""
+}
+
 // grant does what a granted credential asks for.
 func (m *machine) grant(in Grant) {
 	s := &m.s
 	mode, _ := s.Mode()
-	if r := Admits(mode, in.Function); r != "" {
-		in.Reason = r
-		m.deny(in.Access)
+	s.refusal = m.objects(in, mode)
+	m.answer(in.Access, in.Settles, true)
+	if in.First != nil {
+		m.joined()
+	}
+	if s.refusal != "" {
+		for _, a := range in.people() {
+			a.Reason = s.refusal
+			m.deny(a)
+			m.act(NotPassed{a})
+		}
 		return
 	}
-	if s.wait.on && (s.wait.access.Credential == in.Credential || s.wait.access.Reason == site.ReasonSecondPersonRequired) {
-		s.wait = wait{}
-	}
-	m.emit(in.event(site.KindAccess))
-	if in.Duress {
-		m.emit(in.event(site.KindDuress))
-	}
-	m.show(in.Reader, site.PatternGranted)
+	m.record(in)
 	switch in.Function {
 	case site.FunctionLockdown:
 		s.lockdown = hold{on: true, mode: site.ModeLockdown, by: byCredential}
 		m.cut()
+		m.notPassed(in.people())
 	case site.FunctionToggle:
 		m.toggle(mode)
+		if mode.Unlocked() {
+			m.notPassed(in.people())
+		} else {
+			m.passed(in.people())
+		}
 	case site.FunctionFreeze:
 		m.flipFreeze(mode)
+		m.notPassed(in.people())
 	default:
 		m.pass(in, mode)
 	}
 }
 
+// record writes down and shows a grant.
+func (m *machine) record(in Grant) {
+	if in.First != nil {
+		m.emit(in.First.event(site.KindAccess))
+		if in.FirstDuress {
+			m.emit(in.First.event(site.KindDuress))
+		}
+		if in.First.Reader != in.Reader {
+			m.show(in.First.Reader, site.PatternGranted)
+		}
+	}
+	e := in.event(site.KindAccess)
+	e.Text = in.text()
+	m.emit(e)
+	if in.Duress {
+		m.emit(in.event(site.KindDuress))
+	}
+	m.show(in.Reader, site.PatternGranted)
+}
+
 // byCredential is Event.By of a mode that a credential set; the access event
 // beside it says which.
 const byCredential = "credential"
-
-// pass opens for one pulse.
-func (m *machine) pass(in Grant, mode site.Mode) {
-	s := &m.s
-	// Where the contact cannot tell whether somebody went in on this grant,
-	// it is not called unused.
-	if m.cfg.Contact != "" && !s.open && !mode.Unlocked() && !s.fire {
-		s.grant = grant{on: true, count: s.grant.count + 1, access: in.Access}
-	}
-	m.startPulse(m.cfg.unlockTime(in.ADA), in.ADA, false)
-}
 
 func (m *machine) toggle(mode site.Mode) {
 	s := &m.s
@@ -94,7 +134,7 @@ func (m *machine) secure(by string) {
 	if s.override.on && s.override.mode.Unlocked() {
 		s.override = hold{}
 	}
-	if s.scheduled.Unlocked() && !s.override.on {
+	if s.scheduled.Mode.Unlocked() && !s.override.on {
 		s.override = hold{on: true, mode: site.ModeSecured, by: by}
 	}
 }
@@ -122,13 +162,6 @@ func (m *machine) deny(a Access) {
 		p = site.PatternLockdown
 	}
 	m.show(a.Reader, p)
-}
-
-// endWait records what was waited for in vain.
-func (m *machine) endWait() {
-	a := m.s.wait.access
-	m.s.wait = wait{}
-	m.deny(a)
 }
 
 func (m *machine) show(r site.ReaderID, p site.Pattern) {

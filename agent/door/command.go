@@ -17,7 +17,7 @@ var (
 	// one, an end that has passed, two ends. Nothing was changed.
 	ErrCommand = errors.New("not a command")
 	// ErrRefused is returned for an unlock command while the door is disabled,
-	// locked down or frozen. It is recorded; nothing else was changed.
+	// locked down, frozen or held back by an interlock. It is recorded; nothing else was changed.
 	ErrRefused = errors.New("refused")
 )
 
@@ -38,8 +38,18 @@ func (c Command) check(now Now) error {
 	return nil
 }
 
-// refusal returns the reason for which the mode refuses an unlock command.
-func refusal(mode site.Mode) site.Reason {
+// refuses returns the reason for which an unlock command is refused.
+func (s *State) refuses(now Now) site.Reason {
+	mode, _ := s.Mode()
+	r := refusesMode(mode)
+	if r == "" && now.Interlocked && !s.fire && !(s.let && mode.Unlocked()) {
+		return site.ReasonInterlock
+	}
+	return r
+}
+
+// refusesMode returns the reason for which the mode refuses an unlock command.
+func refusesMode(mode site.Mode) site.Reason {
 	switch mode {
 	case site.ModeDisabled:
 		return site.ReasonDoorDisabled
@@ -58,8 +68,8 @@ func (s *State) Refuses(c Command, now Now) error {
 	if err := c.check(now); err != nil {
 		return err
 	}
-	if mode, _ := s.Mode(); c.Op == OpUnlock && refusal(mode) != "" {
-		return fmt.Errorf("%w: the mode is %v", ErrRefused, mode)
+	if r := s.refuses(now); c.Op == OpUnlock && r != "" {
+		return fmt.Errorf("%w: %s", ErrRefused, r.Text())
 	}
 	return nil
 }
@@ -73,7 +83,7 @@ func (m *machine) command(c Command) {
 		c.Op = OpLockdown
 	}
 	s := &m.s
-	mode, _ := s.Mode()
+	s.refusal = ""
 	until, elapsed := c.Until, false
 	if c.For > 0 {
 		until, elapsed = m.now.Wall.Add(c.For), !m.now.Trusted
@@ -83,7 +93,8 @@ func (m *machine) command(c Command) {
 		e.Mode = c.Mode.String()
 	}
 	if c.Op == OpUnlock {
-		e.Reason = refusal(mode)
+		s.refusal = s.refuses(m.now)
+		e.Reason = s.refusal
 	}
 	m.emit(e)
 	switch c.Op {

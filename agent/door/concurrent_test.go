@@ -279,7 +279,7 @@ func TestOutside(t *testing.T) {
 		after(s)
 		b.stop()
 		b.wantChanges(t, "0s low", "1s high", "11s low", "12s high", "13s low")
-		b.wantEvents(t, "mode passage", "mode secured", "fire door released", "fire door released cleared")
+		b.wantEvents(t, "command schedule passage by schedule", "mode passage", "mode secured", "fire door released", "fire door released cleared")
 	})
 }
 

@@ -64,13 +64,17 @@ func (m *machine) opened(onset time.Duration) {
 	m.emit(site.Event{Kind: site.KindDoorOpened})
 	mode, _ := s.Mode()
 	s.held, s.heldFrom = true, onset
-	if !s.unlocked && !m.wantsUnlocked(mode) && onset >= s.maskEnd {
+	// A mode that began to unlock since the last step counts.
+	byMode := mode.Unlocked() && (s.let || !m.now.Interlocked)
+	if !s.unlocked && !s.fire && !byMode && onset >= s.maskEnd {
 		s.heldADA = false
 		m.raise(&s.forced, true, site.KindDoorForced, "")
 		return
 	}
 	s.heldADA = s.pulse.ada && (s.pulse.on || onset < s.pulse.end+Grace)
+	people := s.grant.people
 	s.grant = grant{}
+	m.passed(people)
 	if s.pulse.on && !s.pulse.timed && m.cfg.Relock == RelockOnOpen {
 		m.endPulse()
 	}
@@ -86,8 +90,9 @@ func (m *machine) closed() {
 	}
 }
 
-// exit takes the level of the exit button. A press is never refused; only one
-// that has not ended, bounce included, is no new press.
+// exit takes the level of the exit button. Nothing but an interlock refuses a
+// press, and that yields to a second one; only one that has not ended, bounce
+// included, is no new press.
 func (m *machine) exit(pressed bool) {
 	s := &m.s
 	if !pressed {
@@ -101,12 +106,25 @@ func (m *machine) exit(pressed bool) {
 		return
 	}
 	s.pressed, s.pressedAt = true, m.now.Mono
-	m.emit(site.Event{Kind: site.KindExit})
-	if m.cfg.RexUnlock {
-		m.startPulse(m.cfg.Unlock, false, false)
+	if !m.cfg.RexUnlock {
+		m.emit(site.Event{Kind: site.KindExit})
+		s.maskEnd = max(s.maskEnd, m.now.Mono+m.cfg.Unlock)
 		return
 	}
-	s.maskEnd = max(s.maskEnd, m.now.Mono+m.cfg.Unlock)
+	stands := m.interlocked()
+	if stands && !(s.refused && m.now.Mono-s.refusedAt <= m.cfg.exitRepeat()) {
+		s.refused, s.refusedAt = true, m.now.Mono
+		m.emit(site.Event{Kind: site.KindExit, Reason: site.ReasonInterlock})
+		return
+	}
+	s.refused = false
+	e := site.Event{Kind: site.KindExit}
+	if stands {
+		e.Text = textRepeated
+	}
+	m.emit(e)
+	m.startPulse(m.cfg.Unlock, false, false)
+	s.pulse.yielded = s.pulse.yielded || stands
 }
 
 // fire takes the site's fire input; a door with FireNone does not know of it.
@@ -115,7 +133,7 @@ func (m *machine) fire(on bool) {
 		return
 	}
 	m.s.fire = on
-	m.emit(site.Event{Kind: site.KindFire, Cleared: !on, Text: "door released"})
+	m.emit(site.Event{Kind: site.KindFire, Cleared: !on, Text: textReleased})
 }
 
 // fault begins or ends a fault, once.

@@ -54,14 +54,23 @@ type Grant struct {
 	// are recorded as granted and both pass.
 	First       *Access
 	FirstDuress bool
+
+	Settles uint64 // the number of the wait that this ends; zero: it does not name one
 }
 
 // Denied is a decision that refuses.
-type Denied struct{ Access }
+type Denied struct {
+	Access
+	Settles uint64 // as in Grant
+}
 
 // Waiting is a decision that waits for more: a PIN, a second person. It is
-// recorded as refused when nothing follows within [WaitTime].
-type Waiting struct{ Access }
+// recorded as refused when nothing follows within [WaitTime], when another one
+// takes its place and when the door is disabled or locked down.
+type Waiting struct {
+	Access
+	Settles uint64 // as in Grant
+}
 
 // Exit is the level of the exit button.
 type Exit struct{ Pressed bool }
@@ -126,8 +135,8 @@ type Op uint8
 const (
 	_ Op = iota
 	// OpUnlock unlocks for Config.Unlock, or for the duration given, which no
-	// relock cuts short. Refused while the door is disabled, locked down or
-	// frozen.
+	// relock cuts short. Refused while the door is disabled, locked down,
+	// frozen or held back by an interlock.
 	OpUnlock
 	// OpLock locks at once: it ends a pulse and what holds the door unlocked,
 	// and overrides a schedule that does.

@@ -74,7 +74,7 @@ func TestCommands(t *testing.T) {
 			},
 			end: 20 * s,
 			want: []string{
-				"1s energise", "1s mode passage",
+				"1s energise", "1s command schedule passage by schedule", "1s mode passage",
 				"2s de-energise", "2s command mode secured by cli", "2s mode secured by cli", "2s keep secured",
 				"3s energise", "3s command mode frozen_passage by cli", "3s mode frozen_passage by cli", "3s keep frozen_passage secured",
 				"4s de-energise", "4s command lockdown by cli", "4s mode lockdown by cli", "4s keep lockdown frozen_passage secured",
@@ -87,7 +87,7 @@ func TestCommands(t *testing.T) {
 			name: "lock overrides a schedule that unlocks", cfg: cfg,
 			in: []at{{s, door.Schedule{Mode: site.ModePassage}}, {2 * s, do(door.OpLock)}}, end: 3 * s,
 			want: []string{
-				"1s energise", "1s mode passage",
+				"1s energise", "1s command schedule passage by schedule", "1s mode passage",
 				"2s de-energise", "2s command lock by cli", "2s mode secured by cli", "2s keep secured",
 			},
 		},
@@ -120,23 +120,23 @@ func TestFunctions(t *testing.T) {
 			end: 20 * s,
 			want: []string{
 				"1s access lockdown ada", "2s access lockdown ada", "3s access lockdown ada",
-				"4s energise", "4s access granted ada", "5.05s door_opened", "6.05s door_closed", "9s de-energise",
+				"4s energise", "4s access pass_through granted ada", "5.05s door_opened", "6.05s door_closed", "9s de-energise",
 			},
 		},
 		{
 			name: "toggle", cfg: cfg,
 			in: []at{{s, with(site.FunctionToggle)}, {2 * s, with(site.FunctionToggle)}}, end: 20 * s,
 			want: []string{
-				"1s energise", "1s access granted ada", "1s mode passage by credential", "1s keep passage",
-				"2s de-energise", "2s access granted ada", "2s mode secured", "2s keep",
+				"1s energise", "1s access toggle granted ada", "1s mode passage by credential", "1s keep passage",
+				"2s de-energise", "2s access toggle granted ada", "2s mode secured", "2s keep",
 			},
 		},
 		{
 			name: "freeze and back", cfg: cfg,
 			in: []at{{s, with(site.FunctionFreeze)}, {2 * s, grant("bob")}, {3 * s, with(site.FunctionFreeze)}}, end: 20 * s,
 			want: []string{
-				"1s access granted ada", "1s mode frozen_secured by credential", "1s keep frozen_secured",
-				"2s access frozen bob", "3s access granted ada", "3s mode secured", "3s keep",
+				"1s access freeze granted ada", "1s mode frozen_secured by credential", "1s keep frozen_secured",
+				"2s access frozen bob", "3s access freeze granted ada", "3s mode secured", "3s keep",
 			},
 		},
 		{
@@ -144,7 +144,7 @@ func TestFunctions(t *testing.T) {
 			in: []at{{s, grant("bob")}, {2 * s, with(site.FunctionLockdown)}}, end: 2 * s,
 			want: []string{
 				"1s energise", "1s access granted bob",
-				"2s de-energise", "2s access granted ada", "2s mode lockdown by credential", "2s keep lockdown",
+				"2s de-energise", "2s access lockdown granted ada", "2s mode lockdown by credential", "2s keep lockdown",
 			},
 		},
 	})

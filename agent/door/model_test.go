@@ -1,19 +1,11 @@
 package door_test
 
 import (
-	"flag"
 	"fmt"
-	"math/rand/v2"
-	"testing"
 	"time"
 
 	"gatehouse/agent/door"
 	"gatehouse/agent/site"
-)
-
-var (
-	seed  = flag.Uint64("seed", 0, "seed of the model test; 0 takes one from the time")
-	steps = flag.Int("steps", 20_000, "steps of the model test")
 )
 
 // grid is the model's unit of time; all times of its door are multiples.
@@ -28,13 +20,24 @@ type model struct {
 	presses  []int  // the units of presses that only mask
 	now      int
 
-	lockdown, passage, fire bool
+	lockdown, fire   bool
+	override         string // passage, secured or none
+	sched, wantFirst bool
+	since, first     int // units; first is negative before anybody came in
+
+	other           bool // another door of an interlock is not secure
+	right           bool // unlocked though an interlock might have spoken
+	yielded         bool
+	refused         int // the unit of the last press that was refused; negative: none
+	pending, off    int // people who may still go in; units since the pulse ended
+	passed, refusal int // people so far
 
 	pulse, ada        bool
 	left              int // of the pulse
 	pulseOpened       bool
 	raw, open         bool
 	differs           int
+	changes           []int // units of the contact's changes
 	pressed, released bool
 	releasedFor       int
 	pressedFor        int
@@ -42,15 +45,37 @@ type model struct {
 	openADA           bool
 	warn, alarm       bool
 	forced, stuck     bool
+	bounces           bool
+
+	tamper, tamperRaw bool
+	normalFor         int
+	loose, bondFault  bool
+	looseFor          int // units of locked, closed and loose; -1: not so
+}
+
+func newModel(cfg door.Config) model {
+	return model{cfg: cfg, openFor: -1, looseFor: -1, first: -1, refused: -1 << 40}
 }
 
 func units(d time.Duration) int { return int(d / grid) }
 
-func (m *model) unlockedByMode() bool { return m.fire || m.passage && !m.lockdown }
+// mode reports whether the mode asks for an unlocked door.
+func (m *model) mode() bool {
+	switch {
+	case m.lockdown:
+		return false
+	case m.override != "":
+		return m.override == "passage"
+	}
+	return m.sched && (!m.wantFirst || m.first >= m.since)
+}
+
+func (m *model) silent() bool { return m.fire || m.mode() && m.right }
 
 // unit moves the model to the next unit of time.
 func (m *model) unit() {
 	m.now++
+	ended := !m.pulse
 	if m.raw != m.open {
 		if m.differs++; m.differs == units(door.Settle) {
 			m.settled()
@@ -60,6 +85,9 @@ func (m *model) unit() {
 		if m.left--; m.left == 0 {
 			m.pulse = false
 		}
+	}
+	if ended && m.pending > 0 {
+		m.off++
 	}
 	if m.pressed && m.released {
 		if m.releasedFor++; m.releasedFor == units(door.Settle) {
@@ -74,6 +102,39 @@ func (m *model) unit() {
 	if m.openFor >= 0 {
 		m.openFor++
 		m.held()
+	}
+	m.supervised()
+	m.expire()
+}
+
+func (m *model) supervised() {
+	if m.tamper && !m.tamperRaw {
+		if m.normalFor++; m.normalFor == units(door.Settle) {
+			m.tamper = false
+		}
+	}
+	if m.looseFor >= 0 {
+		if m.looseFor++; m.looseFor >= units(m.cfg.BondTime) {
+			m.bondFault = true
+		}
+	}
+	if n := len(m.changes); m.bounces && m.now-m.changes[n-1] >= units(10*s) {
+		m.bounces = false
+	}
+}
+
+// expire gives up on people who did not go in.
+func (m *model) expire() {
+	if m.pending > 0 && !m.pulse && m.off >= units(door.Grace) && m.raw == m.open {
+		m.refusal, m.pending = m.refusal+m.pending, 0
+	}
+}
+
+// goIn notes people who went in.
+func (m *model) goIn(n int) {
+	m.passed += n
+	if n > 0 && m.sched && m.wantFirst && m.first < m.since {
+		m.first = m.now
 	}
 }
 
@@ -96,12 +157,12 @@ func (m *model) settled() {
 		m.openFor, m.openADA = -1, false
 		m.warn, m.alarm, m.forced = false, false, false
 		if m.pulse && m.pulseOpened && m.cfg.Relock == door.RelockOnClose {
-			m.pulse = false
+			m.pulse, m.off = false, 0
 		}
 		return
 	}
 	began := m.now - units(door.Settle)
-	let := m.pulse || m.unlockedByMode()
+	let := m.pulse || m.silent()
 	pulsed := m.pulse
 	for u := max(0, began-units(door.Grace)); u < m.now; u++ {
 		let = let || m.unlocked[u]
@@ -117,6 +178,8 @@ func (m *model) settled() {
 	}
 	m.openADA = m.ada && pulsed
 	m.pulseOpened = true
+	m.goIn(m.pending)
+	m.pending = 0
 	if m.cfg.Relock == door.RelockOnOpen {
 		m.pulse = false
 	}
@@ -128,8 +191,9 @@ func (m *model) unlock(ada bool) {
 		length = m.cfg.ADAUnlock
 	}
 	if !m.pulse {
-		m.pulse, m.left, m.ada, m.pulseOpened = true, 0, false, false
+		m.pulse, m.left, m.ada, m.pulseOpened, m.yielded = true, 0, false, false, false
 	}
+	m.off = 0
 	m.left = max(m.left, units(length))
 	m.ada = m.ada || ada
 	m.pulseOpened = m.pulseOpened || m.open
@@ -141,41 +205,110 @@ func (m *model) unlock(ada bool) {
 	}
 }
 
+func (m *model) cut() {
+	if m.pulse {
+		m.pulse, m.off = false, 0
+	}
+}
+
+// interlocked reports whether a grant or a command may not unlock.
+func (m *model) interlocked() bool { return m.other && !m.fire && !(m.mode() && m.right) }
+
+// grant takes a grant of one or two people.
+func (m *model) grant(in door.Grant) {
+	n := 1
+	if in.First != nil {
+		n = 2
+	}
+	if m.lockdown || m.interlocked() || m.cfg.TwoPerson && n == 1 {
+		m.refusal += n
+		return
+	}
+	if m.open || m.mode() || m.fire || m.pending+n > 8 {
+		m.goIn(n)
+	} else {
+		m.pending += n
+	}
+	m.unlock(in.ADA)
+}
+
 // take does one input.
 func (m *model) take(in door.Input) {
 	switch in := in.(type) {
 	case door.Contact:
-		if m.raw = in.Open; m.raw == m.open {
-			m.differs = 0
-		}
+		m.contact(in.Open)
 	case door.Exit:
 		m.exit(in.Pressed)
 	case door.Grant:
-		if !m.lockdown {
-			m.unlock(in.ADA)
-		}
+		m.grant(in)
 	case door.Fire:
 		if m.cfg.Fire == door.FireRelease {
 			m.fire = in.On
 		}
+	case door.Tamper:
+		m.tamperRaw = in.On
+		m.tamper = m.tamper || in.On
+		if in.On {
+			m.normalFor = 0
+		}
+	case door.Bond:
+		m.loose = !in.Secure
+		m.bondFault = m.bondFault && m.loose
+	case door.Schedule:
+		m.sched, m.wantFirst = in.Mode == site.ModePassage, in.FirstIn
+		m.since = units(in.Since.Sub(noon))
 	case door.Command:
-		switch in.Op {
-		case door.OpUnlock:
-			if !m.lockdown {
-				m.unlock(false)
-			}
-		case door.OpLockdown:
-			m.lockdown, m.pulse = true, false
-		case door.OpRelease:
-			m.lockdown = false
-		case door.OpLock:
-			m.passage, m.pulse = false, false
-		case door.OpMode:
-			m.passage = in.Mode == site.ModePassage
-			m.pulse = m.pulse && m.passage
+		m.command(in)
+	}
+	m.expire()
+	m.look()
+}
+
+func (m *model) command(in door.Command) {
+	switch in.Op {
+	case door.OpUnlock:
+		if !m.lockdown && !m.interlocked() {
+			m.unlock(false)
+		}
+	case door.OpLockdown:
+		m.lockdown = true
+		m.cut()
+	case door.OpRelease:
+		m.lockdown = false
+	case door.OpLock:
+		m.cut()
+		if m.override == "passage" {
+			m.override = ""
+		}
+		if m.sched && m.override == "" {
+			m.override = "secured"
+		}
+	case door.OpAuto:
+		m.override = ""
+	case door.OpMode:
+		m.override = in.Mode.String()
+		if m.override != "passage" {
+			m.cut()
 		}
 	}
-	m.look()
+}
+
+func (m *model) contact(open bool) {
+	if open == m.raw {
+		return
+	}
+	m.raw = open
+	if m.raw == m.open {
+		m.differs = 0
+	}
+	m.changes = append(m.changes, m.now)
+	n := 0
+	for _, u := range m.changes[max(0, len(m.changes)-30):] {
+		if m.now-u < units(10*s) {
+			n++
+		}
+	}
+	m.bounces = m.bounces || n > 20
 }
 
 func (m *model) exit(pressed bool) {
@@ -189,17 +322,36 @@ func (m *model) exit(pressed bool) {
 		m.stuck = m.stuck || m.pressedFor >= units(m.cfg.RexStuck)
 	default:
 		m.pressed, m.pressedFor = true, 0
-		if m.cfg.RexUnlock {
-			m.unlock(false)
-			return
-		}
+		m.push()
+	}
+}
+
+// push is a new press of the button.
+func (m *model) push() {
+	switch stands := m.other && !m.unlocked[m.now]; {
+	case !m.cfg.RexUnlock:
 		m.presses = append(m.presses, m.now)
+	case stands && m.now-m.refused > units(m.cfg.ExitRepeat):
+		m.refused = m.now
+	default:
+		m.refused = -1 << 40
+		m.unlock(false)
+		m.yielded = m.yielded || stands
 	}
 }
 
 // look notes what holds at the end of a unit.
 func (m *model) look() {
-	if m.unlockedByMode() {
+	over := m.fire || m.pulse && m.yielded
+	switch {
+	case !m.mode() && !m.pulse:
+		m.right = false
+	case !over && !m.right && !m.other:
+		m.right = true
+	case !over && !m.right:
+		m.cut()
+	}
+	if m.silent() {
 		m.openFor, m.warn, m.alarm, m.forced = -1, false, false, false
 	} else if m.open && m.openFor < 0 {
 		m.openFor = 0
@@ -208,117 +360,41 @@ func (m *model) look() {
 		m.unlocked, m.pulsed = append(m.unlocked, false), append(m.pulsed, false)
 	}
 	m.pulsed[m.now] = m.pulse
-	m.unlocked[m.now] = m.pulse || m.unlockedByMode()
+	m.unlocked[m.now] = over || m.right
+	switch {
+	case !m.loose || m.unlocked[m.now] || m.open:
+		m.looseFor = -1
+	case m.looseFor < 0:
+		m.looseFor = 0
+	}
 }
 
-func (m *model) String() string {
-	worst := site.AlarmNone
+// seen is what is compared after each unit and each input.
+type seen struct {
+	locked, open, mode, heldBack bool
+	alarm                        site.Alarm
+	passed, refused              int
+}
+
+func (v seen) String() string {
+	return fmt.Sprintf("locked %v, open %v, mode unlocks %v, held back %v, alarm %q, %d passed, %d did not",
+		v.locked, v.open, v.mode, v.heldBack, v.alarm, v.passed, v.refused)
+}
+
+func (m *model) seen() seen {
+	v := seen{locked: !m.unlocked[m.now], open: m.open, mode: m.mode(), passed: m.passed, refused: m.refusal}
+	v.heldBack = v.mode && v.locked
 	switch {
 	case m.forced:
-		worst = site.AlarmForced
-	case m.stuck:
-		worst = site.AlarmFault
+		v.alarm = site.AlarmForced
+	case m.tamper:
+		v.alarm = site.AlarmTamper
+	case m.stuck || m.bondFault || m.bounces:
+		v.alarm = site.AlarmFault
 	case m.alarm:
-		worst = site.AlarmHeld
+		v.alarm = site.AlarmHeld
 	case m.warn:
-		worst = site.AlarmHeldWarning
+		v.alarm = site.AlarmHeldWarning
 	}
-	return fmt.Sprintf("locked %v, open %v, alarm %q", !m.unlocked[m.now], m.open, worst)
-}
-
-// randomDoor has short times, so that they run into each other.
-func randomDoor(r *rand.Rand) door.Config {
-	c := front()
-	c.Unlock, c.RexStuck = time.Duration(1+r.IntN(60))*grid, time.Duration(50+r.IntN(300))*grid
-	c.HeldWarn = time.Duration(10+r.IntN(100)) * grid
-	c.HeldAlarm = c.HeldWarn + time.Duration(r.IntN(100))*grid
-	c.ADAUnlock, c.ADAWarn, c.ADAAlarm = 2*c.Unlock, 2*c.HeldWarn, 2*c.HeldAlarm
-	c.Relock = door.Relock(r.IntN(3))
-	c.RexUnlock = r.IntN(3) > 0
-	c.Fail = door.Fail(r.IntN(2))
-	c.Fire = door.FirePolicy(r.IntN(2))
-	return c
-}
-
-func randomInput(r *rand.Rand) door.Input {
-	switch r.IntN(16) {
-	case 0:
-		return door.Grant{Access: card("ada"), ADA: r.IntN(3) == 0}
-	case 1:
-		return grant("bob")
-	case 2, 3, 4:
-		return opens
-	case 5, 6, 7:
-		return closes
-	case 8:
-		return press
-	case 9, 10:
-		return unpress
-	case 11:
-		return door.Fire{On: r.IntN(4) == 0}
-	case 12:
-		return do(door.OpUnlock)
-	case 13:
-		if r.IntN(3) == 0 {
-			return do(door.OpLockdown)
-		}
-		return do(door.OpRelease)
-	case 14:
-		if r.IntN(3) == 0 {
-			return mode(site.ModePassage)
-		}
-		return mode(site.ModeSecured)
-	}
-	return do(door.OpLock)
-}
-
-// TestModel compares the machine with the naive one over random inputs.
-func TestModel(t *testing.T) {
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d (repeat with -args -seed %d)", *seed, *seed)
-	const perDoor = 500
-	for n := range *steps / perDoor {
-		r := rand.New(rand.NewPCG(*seed, uint64(n)))
-		w := world{cfg: randomDoor(r)}
-		m := model{cfg: w.cfg, openFor: -1}
-		w.step(door.Start{})
-		m.look()
-		for i := range perDoor {
-			in := randomInput(r)
-			for range gap(r) {
-				w.until(t, w.now+grid)
-				m.unit()
-				m.look()
-				compare(t, &w, &m, n, i)
-			}
-			w.trace = append(w.trace, fmt.Sprintf("%v <- %T%+v", w.now, in, in))
-			w.step(in)
-			m.take(in)
-			compare(t, &w, &m, n, i)
-			if t.Failed() {
-				t.FailNow()
-			}
-		}
-	}
-}
-
-// gap is how many units pass before the next input: mostly few.
-func gap(r *rand.Rand) int {
-	if r.IntN(4) == 0 {
-		return 1 + r.IntN(150)
-	}
-	return 1 + r.IntN(8)
-}
-
-func compare(t *testing.T, w *world, m *model, n, i int) {
-	t.Helper()
-	got := fmt.Sprintf("locked %v, open %v, alarm %q", w.state.Locked(), w.state.Open(), w.state.Alarm())
-	if got != m.String() && !t.Failed() {
-		t.Errorf("door %d, step %d, at %v: machine: %s; model: %v\n%+v", n, i, w.now, got, m, w.cfg)
-		for _, l := range w.trace[max(0, len(w.trace)-25):] {
-			t.Log(l)
-		}
-	}
+	return v
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"gatehouse/agent/access"
 	"gatehouse/agent/site"
 	"gatehouse/hal"
 )
@@ -28,6 +27,8 @@ type owner struct {
 	armed time.Duration   // when the timer fires; zero: it has
 	edges <-chan hal.Edge // nil: no inputs
 	keep  keeping
+	cards []waiting // what the waits of the machine wait with
+	held  bool      // the interlock may have this door among those that are not secure
 }
 
 func (o *owner) now() Now {
@@ -45,7 +46,7 @@ func (o *owner) run(ctx context.Context) (err error) {
 	d := o.d
 	stopKeeping := o.keep.start(ctx, d)
 	defer stopKeeping(o)
-	defer o.safe() // before anything that may take its time
+	defer o.end() // before anything that may take its time
 	o.timer = time.NewTimer(idle)
 	defer o.timer.Stop()
 
@@ -69,6 +70,19 @@ func (o *owner) run(ctx context.Context) (err error) {
 	return nil
 }
 
+// end leaves the door safe: the strike first, then what others wait for.
+func (o *owner) end() {
+	o.safe()
+	if d := o.d; d.deps.Interlock != nil {
+		d.deps.Interlock.Release(d.cfg.ID)
+	}
+	if d := o.d; d.deps.Passages != nil {
+		for _, a := range o.s.grant.people {
+			d.deps.Passages.NotPassed(a)
+		}
+	}
+}
+
 // safe de-energises the strike and shows what that means.
 func (o *owner) safe() {
 	d := o.d
@@ -89,9 +103,7 @@ func (o *owner) lost(err error) error {
 		// Nothing was found: go on from what was kept, for the record only.
 		o.s, _ = Step(&o.d.cfg, o.s, Start{Kept: o.d.deps.Kept}, o.now())
 	}
-	s, actions := Step(&o.d.cfg, o.s, Fault{PartInputs, true}, o.now())
-	o.s = s
-	o.perform(actions, false)
+	o.apply(Fault{PartInputs, true}, false)
 	return fmt.Errorf("%s: %w", o.d, err)
 }
 
@@ -163,54 +175,6 @@ func (o *owner) tick() {
 	o.armed = 0
 	o.step(Tick{})
 	o.keep.submit(o)
-}
-
-// step runs the machine and does what it asks for.
-func (o *owner) step(in Input) {
-	s, actions := Step(&o.d.cfg, o.s, in, o.now())
-	o.s = s
-	o.perform(actions, true)
-	o.publish(o.s.Status(&o.d.cfg))
-}
-
-// perform does actions in order; the strike comes first.
-func (o *owner) perform(actions []Action, drive bool) {
-	d := o.d
-	for _, a := range actions {
-		switch a := a.(type) {
-		case Strike:
-			if drive {
-				o.strike(a.Energise)
-			}
-		case Emit:
-			d.deps.Log.Append(a.Event)
-		case Show:
-			if d.deps.Show != nil {
-				d.deps.Show(a.Reader, a.Pattern)
-			}
-		case Keep:
-			o.keep.change(a.Kept)
-			o.keep.submit(o)
-		}
-	}
-}
-
-// strike drives the line and lets the machine know when that begins to fail or
-// to work again.
-func (o *owner) strike(energise bool) {
-	d := o.d
-	if d.deps.Strike == nil {
-		return
-	}
-	err := d.deps.Strike.Set(d.cfg.Energised(energise))
-	if faulty := err != nil; faulty != o.s.faults[PartStrike] {
-		if faulty {
-			d.log.Error("strike line failed", "err", err)
-		}
-		s, actions := Step(&d.cfg, o.s, Fault{PartStrike, faulty}, o.now())
-		o.s = s
-		o.perform(actions, true)
-	}
 }
 
 func (o *owner) publish(st site.DoorStatus) {
@@ -285,63 +249,4 @@ func (o *owner) read() (l Live, err error) {
 	l.Open, l.Pressed = l.Contact == c.Open, l.Rex == c.RexActive
 	l.Tampered, l.Secure = l.Tamper != c.TamperNormal, l.Bond == c.BondSecure
 	return l, nil
-}
-
-// present decides and acts. What falls due is done first, so that the mode is
-// that of this moment.
-func (o *owner) present(p presentation) {
-	if p.ctx.Err() != nil {
-		o.step(Denied{o.d.notDecided(p.Presented)})
-		return
-	}
-	if at, ok := o.s.Next(&o.d.cfg); ok && at <= time.Since(o.began) {
-		o.step(Tick{})
-	}
-	mode, _ := o.s.Mode()
-	dec := o.d.deps.Decider.Decide(p.Presented, nil, mode)
-	in := dec.input(p.Presented)
-	if g, ok := in.(Grant); ok {
-		if r := Admits(mode, g.Function); r != "" {
-			dec.Outcome, dec.Reason = access.Refused, r
-			in = dec.input(p.Presented)
-		}
-	}
-	o.step(in)
-	p.reply <- Result{dec, dec.Outcome == access.Granted && !o.s.Locked() && !o.s.faults[PartStrike]}
-}
-
-// input returns what a decision is to the machine.
-func (d Decision) input(p Presented) Input {
-	a := Access{Reader: p.Reader, Reason: d.Reason, Card: d.Card, Device: p.Device, Item: p.Item, Note: p.Note}
-	ada := false
-	if c := d.Credential; c != nil {
-		a.Holder, a.Credential, a.Card, a.Source = c.Holder, c.ID, c.Card, c.Source
-		ada = c.ADA
-	}
-	switch d.Outcome {
-	case access.Granted:
-		return Grant{Access: a, ADA: ada, Function: d.Function(), Duress: d.Duress}
-	case access.Waiting:
-		return Waiting{a}
-	case access.Refused:
-	}
-	return Denied{a}
-}
-
-// command does what is ordered and answers when it is durable.
-func (o *owner) command(c order) {
-	unlocks := c.Op == OpUnlock || c.Op == OpAuto || c.Op == OpRelease || c.Op == OpMode && c.Mode.Unlocked()
-	if err := c.ctx.Err(); err != nil && unlocks {
-		c.reply <- err
-		return
-	}
-	// What has fallen due may change the mode that a command is judged by.
-	o.step(Tick{})
-	err := o.s.Refuses(c.Command, o.now())
-	o.step(c.Command)
-	if err != nil || c.Op == OpUnlock { // a pulse does not survive a restart
-		c.reply <- err
-		return
-	}
-	o.keep.await(c.reply)
 }

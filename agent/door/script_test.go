@@ -73,21 +73,35 @@ type world struct {
 	untrusted bool
 	trace     []string
 	shows     bool // trace signals at readers too
+	people    bool // trace who passed too
+	blocked   bool // another door of an interlock is not secure
 	mute      bool // trace nothing
+
+	passed, notPassed int // people so far
 }
 
 func (w *world) instant() door.Now {
-	return door.Now{Mono: w.now, Wall: noon.Add(w.now + w.skew), Trusted: !w.untrusted}
+	return door.Now{Mono: w.now, Wall: noon.Add(w.now + w.skew), Trusted: !w.untrusted, Interlocked: w.blocked}
 }
 
 func (w *world) step(in door.Input) []door.Action {
 	state, actions := door.Step(&w.cfg, w.state, in, w.instant())
 	w.state = state
+	for _, a := range actions {
+		switch a.(type) {
+		case door.Passed:
+			w.passed++
+		case door.NotPassed:
+			w.notPassed++
+		}
+	}
 	if w.mute {
 		return actions
 	}
 	for _, a := range actions {
-		if line := describe(a); w.shows || !strings.HasPrefix(line, "show ") {
+		line := describe(a)
+		quiet := !w.shows && strings.HasPrefix(line, "show ") || !w.people && strings.Contains(line, "passed ")
+		if !quiet {
 			w.trace = append(w.trace, fmt.Sprintf("%v %s", w.now, line))
 		}
 	}
@@ -129,6 +143,10 @@ func describe(a door.Action) string {
 		return "de-energise"
 	case door.Show:
 		return fmt.Sprintf("show %v at %s", a.Pattern, a.Reader)
+	case door.Passed:
+		return "passed " + string(a.Access.Credential)
+	case door.NotPassed:
+		return "not passed " + string(a.Access.Credential)
 	case door.Keep:
 		out := "keep"
 		for _, o := range []*site.DoorOverride{a.Kept.Lockdown, a.Kept.Freeze, a.Kept.Override} {
@@ -138,6 +156,9 @@ func describe(a door.Action) string {
 					out += " until " + o.Until.Format("15:04:05")
 				}
 			}
+		}
+		if !a.Kept.FirstIn.IsZero() {
+			out += " first in " + a.Kept.FirstIn.Format("15:04:05")
 		}
 		return out
 	case door.Emit:

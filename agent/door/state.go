@@ -17,6 +17,15 @@ const (
 	// WaitTime is how long a PIN or a second person is waited for (door.md,
 	// Decision).
 	WaitTime = 15 * time.Second
+	// bounceChanges in less than bounceTime are more than a door contact does
+	// when it is well; the fault ends when it was quiet for bounceTime.
+	bounceChanges = 20
+	bounceTime    = 10 * time.Second
+	// maxWaits is how many may wait at a door: one for a second person, and at
+	// each reader one for a PIN.
+	maxWaits = 4
+	// maxPeople is how many grants of one pulse are watched until the door opens.
+	maxPeople = 8
 	// strikeRetry is the pace at which a strike line that failed is driven again.
 	strikeRetry = time.Second
 )
@@ -38,6 +47,17 @@ const (
 //	  │                                            │
 //	  └── grant · exit · unlock command ──────▶  PULSE ⟲ grant, exit: extends
 //
+// While another door of an interlock is not secure (Now.Interlocked), a door that
+// is not unlocked already stays locked:
+//
+//	LOCKED ── grant · unlock command · exit ──▶ refused with the reason interlock
+//	  │ └──── exit again within ExitRepeat ───▶ PULSE (yielded), whatever the others do
+//	  │
+//	  └─ mode unlocked ─▶ HELD BACK ── the others are secure ──▶ UNLOCKED BY MODE
+//
+// RELEASED heeds no interlock. When it ends, what else would hold the door
+// unlocked counts as new.
+//
 // What the contact makes of it:
 //
 //	             opened, and (PULSE, UNLOCKED, RELEASED, Grace or masked)
@@ -46,12 +66,21 @@ const (
 //	  │  └─ opened otherwise ─▶ OPEN, forced ──────────────▶│    │ HeldAlarm:
 //	  │                                                     │ ◀──┘ held
 //	  └───────────────── closed: all three cleared ─────────┘
+//
+// What becomes of a person who was granted:
+//
+//	             opened before the end of Grace · open or unlocked already
+//	             · no contact to tell
+//	GRANTED ─────────────────────────────────────────────▶ passed
+//	  │
+//	  └── refused by the machine · Grace over ─▶ not passed
 type State struct {
 	started bool
 	at      time.Duration // the instant of the last step
 
 	// Who decides the mode, strongest last (door.md, Modes).
-	scheduled site.Mode
+	scheduled Schedule
+	firstIn   time.Time // when somebody came in under a schedule that waits for it
 	trusted   bool
 	override  hold // secured, passage; disabled, which is the strongest of all
 	freeze    hold // frozen_secured, frozen_passage
@@ -60,8 +89,10 @@ type State struct {
 
 	pulse   pulse
 	maskEnd time.Duration // an opening that begins before this is not forced
+	let     bool          // mode or pulse unlock, and no interlock stood against it when they began
 	grant   grant
-	wait    wait
+	waits   [maxWaits]wait
+	waited  uint64 // numbers the waits
 
 	open      bool // as settled
 	bouncing  bool // the contact differs from open ...
@@ -78,13 +109,30 @@ type State struct {
 	releasing bool // seen released ...
 	releaseAt time.Duration
 
+	refused   bool // the last press, by an interlock ...
+	refusedAt time.Duration
+
+	changes   [bounceChanges]time.Duration // the last changes of the contact, bounce and all
+	changed   uint64                       // how many there were
+	changedAt time.Duration
+
+	tamper     bool
+	tamperEnds bool // seen normal again ...
+	tamperAt   time.Duration
+	loose      bool // the bond sensor does not show the door secure
+	bondRuns   bool // locked and closed, but loose ...
+	bondFrom   time.Duration
+
 	faults  [parts]bool
 	retryAt time.Duration // when PartStrike is faulty
 
 	// What was done last, so that a step acts on changes only.
 	energised bool
 	unlocked  bool
+	heldBack  bool // the mode unlocks and an interlock does not let it
 	mode      site.Mode
+
+	refusal site.Reason // of the last grant or command; empty: it was done
 }
 
 // hold is a mode that somebody set.
@@ -103,23 +151,30 @@ type pulse struct {
 	end   time.Duration // when it ends, or ended
 	timed bool          // by an unlock command with a duration: nothing relocks early
 	ada   bool
+	// yielded: by a repeated exit press, in spite of an interlock.
+	yielded bool
 }
 
-// grant is one that was not used so far.
+// grant is one that was not used so far, and those before it in one pulse.
 type grant struct {
 	on     bool
 	count  uint64
 	access Access
-	ended  bool // the pulse is over ...
+	people []Access // who may have gone through; states share it: it is replaced, never changed
+	ended  bool     // the pulse is over ...
 	end    time.Duration
 }
 
 // wait is a decision that waits for more.
 type wait struct {
 	on     bool
+	id     uint64 // never zero
 	end    time.Duration
 	access Access
 }
+
+// second reports whether it waits for a second person.
+func (w *wait) second() bool { return w.access.Reason == site.ReasonSecondPersonRequired }
 
 // ModeSource says who decides the mode.
 type ModeSource uint8
@@ -150,10 +205,15 @@ func (s *State) ruling() (site.Mode, ModeSource, hold) {
 		return s.freeze.mode, FromFreeze, s.freeze
 	case s.override.on:
 		return s.override.mode, FromOverride, s.override
-	case s.scheduled.Unlocked() && !s.trusted:
+	case s.scheduled.Mode.Unlocked() && (!s.trusted || s.scheduled.FirstIn && !s.firstIsIn()):
 		return site.ModeSecured, FromSchedule, hold{}
 	}
-	return s.scheduled, FromSchedule, hold{}
+	return s.scheduled.Mode, FromSchedule, hold{}
+}
+
+// firstIsIn reports whether somebody has come in since the schedule began.
+func (s *State) firstIsIn() bool {
+	return !s.firstIn.IsZero() && !s.firstIn.Before(s.scheduled.Since)
 }
 
 // Open reports whether the contact shows the door open.
@@ -162,11 +222,23 @@ func (s *State) Open() bool { return s.open }
 // Locked reports whether the strike is commanded to lock.
 func (s *State) Locked() bool { return !s.unlocked }
 
+// Secure reports whether the door is as an interlock wants it: locked and
+// closed, as far as its lines can tell.
+func (s *State) Secure() bool {
+	return !s.unlocked && !s.open && !s.bouncing && !s.faults[PartStrike] && !s.faults[PartBond]
+}
+
+// HeldBack reports whether the mode unlocks the door and an interlock does not
+// let it.
+func (s *State) HeldBack() bool { return s.heldBack }
+
 // Alarm returns the worst alarm that stands.
 func (s *State) Alarm() site.Alarm {
 	switch {
 	case s.forced:
 		return site.AlarmForced
+	case s.tamper:
+		return site.AlarmTamper
 	case s.faults != [parts]bool{}:
 		return site.AlarmFault
 	case s.heldAlarm:
@@ -179,7 +251,7 @@ func (s *State) Alarm() site.Alarm {
 
 // Kept returns what must survive a restart.
 func (s *State) Kept() site.DoorKept {
-	return site.DoorKept{Lockdown: s.lockdown.kept(), Override: s.override.kept(), Freeze: s.freeze.kept()}
+	return site.DoorKept{Lockdown: s.lockdown.kept(), Override: s.override.kept(), Freeze: s.freeze.kept(), FirstIn: s.firstIn}
 }
 
 func (h hold) kept() *site.DoorOverride {
@@ -193,53 +265,4 @@ func (h hold) kept() *site.DoorOverride {
 func (s *State) Status(cfg *Config) site.DoorStatus {
 	mode, _, h := s.ruling()
 	return site.DoorStatus{ID: cfg.ID, Name: cfg.Name, Mode: mode, Locked: s.Locked(), Open: s.open, Alarm: s.Alarm(), Until: h.until}
-}
-
-// Next returns the earliest instant, on the scale of Now.Mono, at which a
-// [Tick] changes something. False: only another input can. After a step it is
-// later than that step.
-func (s *State) Next(cfg *Config) (time.Duration, bool) {
-	var at time.Duration
-	found := false
-	add := func(on bool, t time.Duration) {
-		if on && (!found || t < at) {
-			at, found = t, true
-		}
-	}
-	add(s.override.ends(), s.override.end)
-	add(s.freeze.ends(), s.freeze.end)
-	add(s.lockdown.ends(), s.lockdown.end)
-	add(s.pulse.on, s.pulse.end)
-	add(s.grant.on && s.grant.ended && !s.bouncing, s.grant.end)
-	add(s.wait.on, s.wait.end)
-	add(s.bouncing, s.bounceAt+Settle)
-	add(s.releasing, s.releaseAt+Settle)
-	add(s.pressed && !s.releasing && !s.faults[PartRex] && cfg.RexStuck > 0, s.pressedAt+cfg.RexStuck)
-	add(s.faults[PartStrike], s.retryAt)
-	warn, alarm := cfg.heldTimes(s.heldADA)
-	add(s.held && !s.warned && !s.heldAlarm && warn > 0, s.heldFrom+warn)
-	add(s.held && !s.heldAlarm && alarm > 0, s.heldFrom+alarm)
-	return at, found
-}
-
-func (h hold) ends() bool { return h.on && !h.until.IsZero() }
-
-// heldTimes returns warning and alarm time; zero: none.
-func (c *Config) heldTimes(ada bool) (warn, alarm time.Duration) {
-	warn, alarm = c.HeldWarn, c.HeldAlarm
-	if ada && c.ADAWarn > 0 {
-		warn = c.ADAWarn
-	}
-	if ada && c.ADAAlarm > 0 {
-		alarm = c.ADAAlarm
-	}
-	return warn, alarm
-}
-
-// unlockTime returns the length of a pulse.
-func (c *Config) unlockTime(ada bool) time.Duration {
-	if ada && c.ADAUnlock > 0 {
-		return c.ADAUnlock
-	}
-	return c.Unlock
 }

@@ -66,7 +66,8 @@ func (m *machine) raise(flag *bool, on bool, k site.Kind, text string) {
 func (m *machine) start(in Start) {
 	s := &m.s
 	s.started = true
-	s.open = in.Open
+	s.open, s.loose, s.firstIn = in.Open, in.Loose, in.Kept.FirstIn
+	m.tampered(in.Tamper)
 	s.pressed, s.pressedAt = in.Pressed, m.now.Mono
 	s.lockdown = m.restore(in.Kept.Lockdown, func(mode site.Mode) bool { return mode == site.ModeLockdown })
 	s.freeze = m.restore(in.Kept.Freeze, frozen)
@@ -145,18 +146,15 @@ func (m *machine) advance() {
 		m.fault(PartRex, true)
 	}
 	if s.grant.on && s.grant.ended && !s.bouncing && s.grant.end <= now {
-		g := s.grant
-		s.grant = grant{}
-		e := g.access.event(site.KindUnused)
-		if g.count > 1 {
-			e.Count = g.count
-		}
-		m.emit(e)
+		m.unused()
 	}
-	if s.wait.on && s.wait.end <= now {
-		m.endWait()
+	for i := range s.waits {
+		if w := &s.waits[i]; w.on && w.end <= now {
+			m.endWait(w)
+		}
 	}
 	m.advanceHeld()
+	m.supervise()
 }
 
 func (m *machine) advanceHeld() {
@@ -175,34 +173,27 @@ func (m *machine) advanceHeld() {
 
 // take does what the input itself asks for.
 func (m *machine) take(in Input) {
-	s := &m.s
 	switch in := in.(type) {
 	case Start, Tick:
 	case Contact:
-		if in.Open == s.open {
-			s.bouncing = false
-		} else if !s.bouncing {
-			s.bouncing, s.bounceAt = true, m.now.Mono
-		}
+		m.contact(in.Open)
 	case Exit:
 		m.exit(in.Pressed)
 	case Grant:
 		m.grant(in)
 	case Denied:
-		if s.wait.on && s.wait.access.Reader == in.Reader && s.wait.access.Credential == in.Credential {
-			s.wait = wait{}
-		}
+		m.answer(in.Access, in.Settles, false)
 		m.deny(in.Access)
 	case Waiting:
-		if s.wait.on && (s.wait.access.Reader != in.Reader || s.wait.access.Credential != in.Credential) {
-			m.endWait()
-		}
-		s.wait = wait{on: true, end: m.now.Mono + WaitTime, access: in.Access}
-		m.show(in.Reader, site.PatternWaiting)
+		m.waits(in)
 	case Command:
 		m.command(in)
 	case Schedule:
-		s.scheduled = in.Mode
+		m.schedule(in)
+	case Tamper:
+		m.tampered(in.On)
+	case Bond:
+		m.bond(in.Secure)
 	case Fire:
 		m.fire(in.On)
 	case Fault:
@@ -210,38 +201,37 @@ func (m *machine) take(in Input) {
 	}
 }
 
-// settle brings what follows from everything else in line: the mode event,
-// silence, the start of held-open times, the grace after relock.
+// settle brings what follows from everything else in line: the mode event, what
+// an interlock holds back, silence, the start of held-open times, the grace
+// after relock.
 func (m *machine) settle() {
 	s := &m.s
 	mode, _, h := s.ruling()
 	if mode != s.mode {
+		m.endHeldBack()
 		s.mode = mode
 		m.emit(site.Event{Kind: site.KindMode, Mode: mode.String(), By: h.by, Until: h.until})
+		m.endWaits(mode)
 	}
-	silent := mode.Unlocked() || s.fire || s.pulse.on && s.pulse.timed
-	switch {
+	unlocked := m.unlocks(mode)
+	switch silent := mode.Unlocked() && s.let || s.fire || s.pulse.on && s.pulse.timed; {
 	case silent:
 		s.held = false
 		m.clearAlarms()
 	case s.open && !s.held:
 		s.held, s.heldFrom = true, m.now.Mono
 	}
-	unlocked := m.wantsUnlocked(mode)
 	if s.unlocked && !unlocked {
 		s.maskEnd = max(s.maskEnd, m.now.Mono+Grace)
 	}
 	s.unlocked = unlocked
+	m.watchBond()
 }
 
 func (m *machine) clearAlarms() {
 	m.raise(&m.s.forced, false, site.KindDoorForced, "")
 	m.raise(&m.s.heldAlarm, false, site.KindDoorHeld, "")
 	m.raise(&m.s.warned, false, site.KindDoorHeldWarning, "")
-}
-
-func (m *machine) wantsUnlocked(mode site.Mode) bool {
-	return m.s.fire || mode.Unlocked() || m.s.pulse.on
 }
 
 // drive returns the actions of the step with the strike command, if any, first.
@@ -259,17 +249,21 @@ func (m *machine) drive(starting bool) []Action {
 	return append([]Action{Strike{energise}}, m.actions...)
 }
 
-// keptHolds is what of a state survives a restart, in a form to compare.
-type keptHolds [3]struct {
-	on    bool
-	mode  site.Mode
-	by    string
-	until time.Time
+// keptState is what of a state survives a restart, in a form to compare.
+type keptState struct {
+	holds [3]struct {
+		on    bool
+		mode  site.Mode
+		by    string
+		until time.Time
+	}
+	firstIn time.Time
 }
 
-func (m *machine) keeps() (k keptHolds) {
+func (m *machine) keeps() (k keptState) {
 	for i, h := range [3]hold{m.s.override, m.s.freeze, m.s.lockdown} {
-		k[i].on, k[i].mode, k[i].by, k[i].until = h.on, h.mode, h.by, h.until
+		k.holds[i].on, k.holds[i].mode, k.holds[i].by, k.holds[i].until = h.on, h.mode, h.by, h.until
 	}
+	k.firstIn = m.s.firstIn
 	return k
 }

@@ -96,7 +96,7 @@ func TestRelock(t *testing.T) {
 			in:  []at{{s, ada}, {3 * s, grant("bob")}, {4 * s, opens}, {5 * s, closes}},
 			end: 20 * s,
 			want: []string{
-				"1s energise", "1s access granted ada", "3s access granted bob",
+				"1s energise", "1s access longer times granted ada", "3s access granted bob",
 				"4.05s door_opened", "5.05s door_closed", "16s de-energise",
 			},
 		},
@@ -213,7 +213,7 @@ func TestHeld(t *testing.T) {
 			name: "ADA times", cfg: cfg,
 			in: []at{{s, door.Grant{Access: card("ada"), ADA: true}}, {2 * s, opens}, {100 * s, closes}}, end: 200 * s,
 			want: []string{
-				"1s energise", "1s access granted ada", "2.05s door_opened", "16s de-energise",
+				"1s energise", "1s access longer times granted ada", "2.05s door_opened", "16s de-energise",
 				"1m2s door_held_warning", "1m32s door_held",
 				"1m40.05s door_closed", "1m40.05s door_held cleared", "1m40.05s door_held_warning cleared",
 			},
@@ -226,7 +226,7 @@ func TestHeld(t *testing.T) {
 			},
 			end: 52 * s,
 			want: []string{
-				"1s energise", "1s access granted ada", "2.05s door_opened", "16s de-energise", "20.05s door_closed",
+				"1s energise", "1s access longer times granted ada", "2.05s door_opened", "16s de-energise", "20.05s door_closed",
 				"30s energise", "30s access granted bob", "31.05s door_opened", "35s de-energise", "51s door_held_warning",
 			},
 		},
