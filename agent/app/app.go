@@ -38,6 +38,7 @@ type App struct {
 
 	strikes map[site.DoorID]hal.OutputLine
 	inputs  map[site.DoorID]hal.InputGroup
+	outputs outputSet
 
 	health   *task.Health
 	spool    *spool.Log
@@ -52,6 +53,7 @@ type App struct {
 	readers  map[site.ReaderID]*reader.Reader
 	hive     *link.Server
 	alarms   *alarmBook
+	site     siteInputs
 	view     *eventView
 	cert     *tls.Certificate
 	servers  []*server
@@ -63,13 +65,13 @@ type App struct {
 	beating    atomic.Bool  // the doors run and are asked
 	lastPing   atomic.Int64 // Unix nanoseconds of the last time that all doors answered
 	ready      chan struct{}
-	running    atomic.Int32    // doors that have not driven their strike safe yet
+	running    atomic.Int32    // doors and outputs that have not driven their line safe yet
 	dropCtx    context.Context // ends with Drop; it is no one request's
 	drop       context.CancelFunc
 }
 
-// New claims every strike at its safe level before anything else, and the
-// inputs of the doors. It opens no file and starts nothing; Run does. When it
+// New claims every strike and output at its safe level before anything else, and
+// the inputs of the doors. It opens no file and starts nothing; Run does. When it
 // fails, what it claimed is given back. It takes hw over: Run closes the board.
 func New(cfg *config.Config, hw Hardware, opt Options) (*App, error) {
 	if opt.Log == nil {
@@ -92,6 +94,13 @@ func New(cfg *config.Config, hw Hardware, opt Options) (*App, error) {
 			return nil, errors.Join(fmt.Errorf("door %s: strike %s: %w", c.ID, c.Strike, err), a.closeLines())
 		}
 		a.strikes[c.ID] = out
+	}
+	for _, c := range cfg.Outputs {
+		o := newOutput(c, hw.Board, a.log)
+		if err := o.claim(); err != nil { // its task says so and tries again
+			a.log.Error("output could not be claimed", "output", c.ID, "line", c.Line, "err", err)
+		}
+		a.outputs = append(a.outputs, o)
 	}
 	for _, c := range cfg.Doors {
 		lines := c.Inputs()
@@ -116,6 +125,9 @@ func (a *App) closeLines() error {
 	}
 	for _, o := range a.strikes {
 		err = errors.Join(err, o.Close())
+	}
+	for _, o := range a.outputs {
+		err = errors.Join(err, o.close())
 	}
 	return errors.Join(err, a.hw.Board.Close())
 }
@@ -193,14 +205,16 @@ func (a *App) runDoors(ctx context.Context) error {
 	for _, r := range a.cfg.Readers {
 		a.doors.border(r.Door, r.From, r.To)
 	}
+	a.buildSite(ctx)
 	if err := a.build(); err != nil {
 		return err
 	}
 	g := task.NewGroup(task.GroupConfig{Name: "doors", StopWait: 3 * time.Second, Health: a.health, Log: a.log})
+	a.addSite(g)
 	for _, d := range a.doors.list {
 		// A door runs once: one that loses its lines ends the agent, and the
 		// supervisor drives the lines safe and starts it again.
-		g.Add(&droppable{Door: d, app: a}, task.Policy{Fatal: true})
+		g.Add(&droppable{Task: d, app: a}, task.Policy{Fatal: true})
 	}
 	err := a.within(ctx, g, a.runOutside)
 	a.sink.Append(site.Event{Kind: site.KindStop})

@@ -9,22 +9,22 @@ import (
 	"syscall"
 	"time"
 
-	"gatehouse/agent/door"
+	"gatehouse/agent/task"
 )
 
-// droppable is a door that also ends when the agent is dropped.
+// droppable is a door or an output that also ends when the agent is dropped.
 type droppable struct {
-	*door.Door
+	task.Task
 	app *App
 }
 
-// Run runs the door until ctx ends or the agent is dropped.
+// Run runs the task until ctx ends or the agent is dropped.
 func (d *droppable) Run(ctx context.Context) error {
 	d.app.running.Add(1)
 	dctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.app.dropCtx, cancel)()
-	err := d.Door.Run(dctx)
+	err := d.Task.Run(dctx)
 	d.app.running.Add(-1)
 	if d.app.dropCtx.Err() != nil {
 		<-ctx.Done() // the process ends; a door that was dropped is no fault
@@ -76,8 +76,8 @@ func (a *App) Alive() bool {
 	return time.Since(a.started)-time.Duration(a.lastPing.Load()) < beatLimit+2*beatEvery
 }
 
-// Drop is the emergency stop: the supervisor is gone. All doors drive their
-// strikes safe at once. It returns when they have, or when limit is over; the
+// Drop is the emergency stop: the supervisor is gone. All doors and
+// outputs drive their lines safe at once. It returns when they have, or when limit is over; the
 // process is expected to end then, without waiting for Run.
 func (a *App) Drop(limit time.Duration) {
 	a.drop()

@@ -12,7 +12,7 @@ import (
 
 // openLog opens the event log and what stands on it.
 func (a *App) openLog() error {
-	a.sink = &eventSink{clock: func() site.Clock { return a.clock.Clock() }}
+	a.sink = &eventSink{clock: func() site.Clock { return a.clock.Clock() }, outputs: a.outputs}
 	a.alarms = loadAlarms(filepath.Join(a.cfg.StateDir, "alarms.json"))
 	log, rep, err := spool.Open(a.cfg.Spool, spool.Options{
 		MinSeq:     a.alarms.known(), // should the log's folder be gone, numbers still go on

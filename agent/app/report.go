@@ -24,7 +24,7 @@ func (a *App) Status(context.Context) control.Status {
 		Version: a.opt.Version, Site: a.cfg.Site.Name, Serial: a.cfg.Device.Serial, Started: a.started, Ready: a.isReady(),
 		Clock: control.ClockStatus{Now: clock.Now.In(a.cfg.Site.Zone), Zone: a.cfg.Site.Zone.String(), Trusted: clock.Trusted,
 			LastTrusted: clock.LastTrusted, Untrusted: clock.Mode.String()},
-		Doors: a.doors.DoorList(), Readers: a.readerStatus(), Log: a.logStatus(), Disk: diskStatus(a.cfg.StateDir),
+		Doors: a.doors.DoorList(), Readers: a.readerStatus(), Inputs: a.site.status(), Outputs: a.outputs.status(), Log: a.logStatus(), Disk: diskStatus(a.cfg.StateDir),
 		Listen: a.Addresses(), Certs: []control.CertStatus{}, Warnings: slices.Concat([]string{}, a.hive.Warnings(), a.warnings), Absent: a.absent(),
 	}
 	st.Faults = a.faults()
@@ -125,6 +125,8 @@ var advice = []struct{ prefix, cause, do string }{
 	{"spool.write", "the event log cannot be written: the disk is full, read-only or broken", "free space in the state folder, or replace the storage; events wait in memory meanwhile"},
 	{"spool.damaged", "a file of the event log was altered; it was set aside", "keep STATE/quarantine for a look; a new log was begun, and events_lost says what is missing"},
 	{"spool.budget", "the event budget is reached and nothing may be trimmed", "raise events.budget, or bring the consumer that is behind back"},
+	{"input", "an input of the site cannot be read, so it counts as it was", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
+	{"output", "an output cannot be driven", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"door", "a line of the door cannot be driven or read, or a button is stuck", "check the wiring of that door; see `gatehouse door test`"},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
 }
@@ -166,6 +168,12 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 	for _, d := range st.Doors {
 		if d.Alarm != site.AlarmNone {
 			wrong(fmt.Sprintf("door %s: alarm %s", d.ID, d.Alarm), "see `gatehouse alarms list`", "look at the door; close it; acknowledge the alarm")
+		}
+	}
+	for _, in := range st.Inputs {
+		if !in.OK && !strings.HasPrefix(in.Text, unread) { // that is a fault already
+			cause, do := inputAdvice(in.ID)
+			wrong("input "+in.ID+": "+in.Text, cause, do)
 		}
 	}
 	for _, r := range st.Readers {

@@ -12,8 +12,9 @@ import (
 // eventSink gives events their time and hands them to the log. Append never
 // blocks.
 type eventSink struct {
-	log   *spool.Log
-	clock func() site.Clock
+	log     *spool.Log
+	clock   func() site.Clock
+	outputs outputSet // see each event before the disk does
 }
 
 // Append records an event. Its time is the time of the call where it has none.
@@ -25,6 +26,7 @@ func (s *eventSink) append(ev site.Event) *spool.Receipt {
 		ev.Time, ev.Trusted = c.Now, c.Trusted
 	}
 	ev.Time = ev.Time.Round(0).UTC()
+	s.outputs.take(&ev)
 	return s.log.Append(ev)
 }
 

@@ -50,6 +50,10 @@ type agent struct {
 	store  *store.Store
 	log    *storetest.Log
 
+	fire    firePanel
+	inputs  []control.InputStatus // set before the first command
+	outputs []control.OutputStatus
+
 	mu     sync.Mutex // guards the following
 	doors  []site.DoorStatus
 	did    []string
@@ -88,7 +92,7 @@ func newAgent(t *testing.T) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Policy: a})
+	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Fire: &a.fire, Policy: a})
 	server := &httptest.Server{Listener: socket, Config: &http.Server{Handler: h}}
 	server.Start()
 	t.Cleanup(server.Close)
@@ -199,7 +203,7 @@ func (a *agent) Inputs(id site.DoorID) (control.Inputs, error) {
 }
 
 func (a *agent) Status(context.Context) control.Status {
-	return control.Status{Version: "test", Site: "Test site", Serial: "206", Ready: a.ready, Doors: a.doors, Listen: map[string]string{"https": "127.0.0.1:8443", "control": "x"},
+	return control.Status{Version: "test", Site: "Test site", Serial: "206", Ready: a.ready, Doors: a.doors, Inputs: a.inputs, Outputs: a.outputs, Listen: map[string]string{"https": "127.0.0.1:8443", "control": "x"},
 		Readers: []control.ReaderStatus{{ID: "front-in", Door: "front", Kind: "wiegand"}}, Faults: []control.Fault{{ID: "f", Text: "a fault"}}, Warnings: []string{"a warning"}}
 }
 

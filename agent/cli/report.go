@@ -69,6 +69,12 @@ func (e *env) showStatus(st control.Status) error {
 	for _, r := range st.Readers {
 		fmt.Fprintf(e.out, "reader %s (%s) at %s: %s\n", r.ID, r.Kind, r.Door, word(r.Fault == "", "ok", r.Fault))
 	}
+	for _, in := range st.Inputs {
+		fmt.Fprintf(e.out, "input %s: %s%s\n", in.ID, word(in.OK, "", "NOT OK, "), in.Text)
+	}
+	for _, o := range st.Outputs {
+		fmt.Fprintf(e.out, "output %s: %s%s\n", o.ID, word(o.On, "on", "off"), word(o.Fault == "", "", ", FAULT "+o.Fault))
+	}
 	for _, f := range st.Faults {
 		fmt.Fprintf(e.out, "FAULT %s since %s: %s\n", f.ID, e.showTime(f.Since), f.Text)
 	}

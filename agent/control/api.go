@@ -131,6 +131,8 @@ type Status struct {
 	Clock    ClockStatus       `json:"clock"`
 	Doors    []site.DoorStatus `json:"doors"`
 	Readers  []ReaderStatus    `json:"readers"`
+	Inputs   []InputStatus     `json:"inputs"`
+	Outputs  []OutputStatus    `json:"outputs"`
 	Store    StoreStatus       `json:"store"`
 	Log      LogStatus         `json:"log"`
 	Disk     DiskStatus        `json:"disk"`

@@ -26,6 +26,7 @@ type house struct {
 	store    *store.Store
 	log      *storetest.Log
 	storeErr error
+	fire     firePanel
 
 	mu      sync.Mutex // guards the following
 	doors   []site.DoorStatus
@@ -48,7 +49,7 @@ func newHouse(t testing.TB) *house {
 }
 
 func (h *house) parts() control.Parts {
-	return control.Parts{Doors: h, Reports: h, Why: h, Events: h, Alarms: h, Policy: h}
+	return control.Parts{Doors: h, Reports: h, Why: h, Events: h, Alarms: h, Fire: &h.fire, Policy: h}
 }
 
 func (h *house) DoorList() []site.DoorStatus {

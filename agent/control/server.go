@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type Parts struct {
 	Why     Deciding
 	Events  Events
 	Alarms  Alarms
+	Fire    Fire
 	Policy  Policy
 	Log     *slog.Logger // nil: discard
 }
@@ -91,7 +93,7 @@ func (s *server) routes() []route {
 		{"GET /v1/events", s.events},
 		{"GET /v1/alarms", s.alarms},
 		{"POST /v1/alarms/{id}/ack", s.ackAlarm},
-	}, s.policyRoutes()...)
+	}, slices.Concat(s.fireRoutes(), s.policyRoutes())...)
 }
 
 // wrap turns a handler's error into an answer.
