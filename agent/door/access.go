@@ -57,10 +57,10 @@ func (m *machine) grant(in Grant) {
 	s := &m.s
 	mode, _ := s.Mode()
 	s.refusal = m.objects(in, mode)
-	m.answer(in.Access, in.Settles, true)
 	if in.First != nil {
 		m.joined()
 	}
+	m.answer(in.Access, in.Settles, true)
 	if s.refusal != "" {
 		for _, a := range in.people() {
 			a.Reason = s.refusal

@@ -107,7 +107,7 @@ func (o *owner) present(p presentation) {
 	o.step(in)
 	switch in.(type) {
 	case Waiting:
-		o.remember(p.Presented, dec)
+		o.remember(p.Presented, dec, w)
 	case Grant:
 		if r := o.s.refusal; r != "" {
 			dec.Outcome, dec.Reason = access.Refused, r

@@ -39,8 +39,8 @@ type Decision struct {
 
 // Pending is what waits at a door.
 type Pending struct {
-	Presented Presented
-	Decision  Decision // Outcome is Waiting; its reason says for what
+	Presented Presented // the card; a PIN that was typed is not kept
+	Decision  Decision  // Outcome is Waiting; its reason says for what
 	// First is the person who waits for a second one while this one, who is to
 	// be the second, waits for a PIN. Nil: there is none.
 	First *Pending

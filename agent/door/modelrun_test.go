@@ -131,7 +131,7 @@ func TestModel(t *testing.T) {
 			}
 			w.trace = append(w.trace, fmt.Sprintf("%v <- %T%+v", w.now, in, in))
 			if o, ok := in.(other); ok {
-				w.blocked, m.other, in = o.insecure, o.insecure, door.Tick{}
+				m.other = o.insecure
 			}
 			w.step(in)
 			m.take(in)

@@ -59,9 +59,14 @@ func (o *owner) find(f func(Decision, site.ReaderID) bool) *waiting {
 	return nil
 }
 
-// remember keeps what was presented until the machine's newest wait ends. The
+// remember keeps what was presented until the machine's newest wait ends, without
+// a PIN. w is what it was decided with. The
 // decider may use its records again, so they are copied.
-func (o *owner) remember(p Presented, dec Decision) {
+func (o *owner) remember(p Presented, dec Decision, w *waiting) {
+	if p.Bits.Len() == 0 && dec.Completes && w != nil {
+		p.Bits = w.p.Presented.Bits // it goes on waiting, for a second person now
+	}
+	p.PIN = ""
 	if c := dec.Credential; c != nil {
 		own := *c
 		own.Rights, own.Levels = slices.Clone(c.Rights), slices.Clone(c.Levels)

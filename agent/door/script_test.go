@@ -85,6 +85,9 @@ func (w *world) instant() door.Now {
 }
 
 func (w *world) step(in door.Input) []door.Action {
+	if o, ok := in.(other); ok {
+		w.blocked, in = o.insecure, door.Tick{}
+	}
 	state, actions := door.Step(&w.cfg, w.state, in, w.instant())
 	w.state = state
 	for _, a := range actions {

@@ -18,14 +18,16 @@ type script struct {
 	from door.Start
 	in   []at
 	end  time.Duration
-	want []string // after the first strike command
+
+	people bool     // who passed is wanted too
+	want   []string // after the first strike command
 }
 
 func runScripts(t *testing.T, tests []script) {
 	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := world{cfg: tt.cfg}
+			w := world{cfg: tt.cfg, people: tt.people}
 			w.step(tt.from)
 			w.trace = nil
 			w.run(t, tt.in, tt.end)
