@@ -78,6 +78,7 @@ func (s *Store) applyHeld(by string, src byte, ch Change) (res Result, bulk bool
 		c = &change{s: s, tx: tx, h: &h, src: src, source: ch.Source, doors: ch.Doors}
 		var text string
 		for i, op := range ch.Ops {
+			c.record = i + 1
 			id, t, err := op.apply(c)
 			if err != nil {
 				if re, ok := errors.AsType[*RecordError](err); ok {
@@ -89,6 +90,9 @@ func (s *Store) applyHeld(by string, src byte, ch Change) (res Result, bulk bool
 			if i == 0 {
 				text = t
 			}
+		}
+		if err := c.checkAlone(); err != nil {
+			return err
 		}
 		if n := len(ch.Ops) - 1; n > 0 {
 			text = fmt.Sprintf("%s, and %d more", text, n)

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"os"
 
@@ -50,7 +52,7 @@ func inspectOpen(ctx context.Context, f *os.File, r io.ReaderAt) (inspection, er
 
 // inspectTree checks all pages and records under one meta.
 func inspectTree(ctx context.Context, r io.ReaderAt, size int64, m pageMeta) (inspection, error) {
-	c := recordCheck{perGen: make(map[uint32]uint64)}
+	c := recordCheck{perGen: make(map[uint32]uint64), perPIN: make(map[uint32]pinTally)}
 	if err := walkPages(r, size, m, c.visit, ctx.Err); err != nil {
 		return inspection{}, err
 	}
@@ -60,6 +62,14 @@ func inspectTree(ctx context.Context, r io.ReaderAt, size int64, m pageMeta) (in
 		return in, errors.New("header record is missing")
 	case c.header.Generation != 0 && c.perGen[c.header.Generation] != c.header.Count:
 		return in, fmt.Errorf("%d credentials where the header says %d", c.perGen[c.header.Generation], c.header.Count)
+	case c.header.Schema < 2:
+		return in, nil // of before there was an index
+	}
+	switch t := c.perPIN[c.header.Generation]; {
+	case t.entries != 0 || t.sum != 0:
+		return in, errors.New("the index of PINs is not that of the credentials")
+	case t.notAlone != c.header.NotAlone:
+		return in, fmt.Errorf("%d PINs that do not open alone where the header says %d", t.notAlone, c.header.NotAlone)
 	}
 	return in, nil
 }
@@ -116,6 +126,23 @@ type recordCheck struct {
 	records   int
 	perGen    map[uint32]uint64
 	cred      credential
+	perPIN    map[uint32]pinTally
+}
+
+// pinTally compares the records of a generation with the index of their PINs: the
+// number and the sum of all entries that there should be, less those that there
+// are.
+type pinTally struct {
+	entries  int
+	sum      uint64
+	notAlone uint64
+}
+
+func (t *pinTally) add(n int, a aloneKey) {
+	h := fnv.New64a()
+	h.Write(a[:])
+	t.entries += n
+	t.sum += uint64(n) * h.Sum64()
 }
 
 func (c *recordCheck) visit(path [][]byte, key, value []byte) error {
@@ -140,13 +167,23 @@ func (c *recordCheck) payload(path [][]byte, code byte, key, payload []byte) err
 		c.hasHeader = true
 		return c.header.decode(payload)
 	case codeCredential:
-		if len(path) == 1 {
-			c.perGen[uint32(path[0][1])<<24|uint32(path[0][2])<<16|uint32(path[0][3])<<8|uint32(path[0][4])]++
-		}
 		if len(key) != len(credKey{}) {
 			return fmt.Errorf("key of %d bytes", len(key))
 		}
-		return decodeCredential(payload, nil, &c.cred)
+		if err := decodeCredential(payload, nil, &c.cred); err != nil || len(path) != 1 {
+			return err
+		}
+		c.tally(binary.BigEndian.Uint32(path[0][1:]), credKey(key))
+	case codeAlone:
+		if len(key) != len(aloneKey{}) || len(payload) != 0 {
+			return fmt.Errorf("%d bytes under a key of %d", len(payload), len(key))
+		}
+		if len(path) == 1 {
+			gen := binary.BigEndian.Uint32(path[0][1:])
+			t := c.perPIN[gen]
+			t.add(-1, aloneKey(key))
+			c.perPIN[gen] = t
+		}
 	case codeUsed:
 		if string(key) == string(keyMark) {
 			return new(useMark).decode(payload)
@@ -165,6 +202,24 @@ func (c *recordCheck) payload(path [][]byte, code byte, key, payload []byte) err
 		return decodeHoliday(payload, nil, &site.Holiday{})
 	}
 	return nil
+}
+
+// tally counts the credential that was read.
+func (c *recordCheck) tally(gen uint32, key credKey) {
+	c.perGen[gen]++
+	if c.cred.PIN == [16]byte{} && c.cred.Alone == [16]byte{} {
+		return
+	}
+	t := c.perPIN[gen]
+	for _, hash := range c.cred.hashes() {
+		if hash != [16]byte{} {
+			t.add(1, makeAloneKey(hash, &key))
+		}
+	}
+	if c.cred.PIN != [16]byte{} && c.cred.Alone == [16]byte{} && c.cred.State != site.CredentialRevoked {
+		t.notAlone++
+	}
+	c.perPIN[gen] = t
 }
 
 // CheckFile checks a file of a stopped store whole: every page, the form and

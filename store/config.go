@@ -11,6 +11,10 @@ import (
 // Config is where the store lives and how it is copied, validated.
 type Config struct {
 	Dir string // STATE
+	// PINAlone says that a reader of the site takes a PIN without a card: PINs
+	// that are set from now on are found by LookupPIN, and nobody gets one that
+	// another has. Those of before stay bound to their card (PINsNotAlone).
+	PINAlone bool
 	// CopyEvery is the time between verified background copies; zero: only
 	// after bulk changes and on request.
 	CopyEvery time.Duration

@@ -80,7 +80,11 @@ func applyRaw(tx *bbolt.Tx, h *header, code byte, key, value []byte) error {
 		return err
 	}
 	if code == codeCredential {
-		had := b.Get(key) != nil
+		old := b.Get(key)
+		if err := reindex(tx, h, h.Generation, key, old, value); err != nil {
+			return err
+		}
+		had := old != nil
 		if had && value == nil {
 			h.Count--
 		} else if !had && value != nil {

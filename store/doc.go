@@ -22,9 +22,13 @@
 // A card is kept only as its 16-byte block encrypted as one AES-256 block under
 // a subkey of device.key: that is the look-up key and, with the device key,
 // reversible. PINs are kept as HMAC-SHA256 over the encrypted block and the PIN,
-// cut to 16 bytes. The content of a change in the event log is sealed with
-// AES-256-GCM. Subkeys are made with HKDF-SHA256; no salt, the info strings in
-// key.go. Records hold the last two digits of a card's number in clear.
+// cut to 16 bytes; with Config.PINAlone those that are set from then on also as
+// one over the PIN alone, under a key of its own, in the record and in an index of
+// its generation (alone.go). A PIN that opens alone is refused to anybody else, as
+// long as its owner's credential, active or revoked, has it. The content of a
+// change in the event log is sealed with AES-256-GCM. Subkeys are made with
+// HKDF-SHA256; no salt, the info strings in key.go. Records hold the last two
+// digits of a card's number in clear.
 //
 // # Changes
 //

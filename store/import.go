@@ -108,8 +108,12 @@ type importer struct {
 	res    ImportResult
 	faults ImportError
 	count  uint64 // records in the new generation
-	resets []credKey
-	arena  []byte
+	alone  []alonePIN
+	// notAlone is header.NotAlone of the new generation.
+	notAlone uint64
+	settled  map[credKey]bool // brought up to date in this transaction
+	resets   []credKey
+	arena    []byte
 }
 
 func (s *Store) runImport(ctx context.Context, by string, source site.Source, rows Rows, opt ImportOptions) (ImportResult, error) {
@@ -379,6 +383,17 @@ func (im *importer) dryRun() error {
 		}
 		im.opt.Progress(at+len(part), total)
 	}
+	err = im.s.policy.view(func(tx *bbolt.Tx) error {
+		h, err := getHeader(tx)
+		if err != nil {
+			return err
+		}
+		return im.noteLive(tx, h.Generation)
+	})
+	if err != nil {
+		return err
+	}
+	im.checkAlone()
 	return im.verdict()
 }
 
@@ -390,9 +405,11 @@ func (im *importer) try(tx *bbolt.Tx, b *bbolt.Bucket, e *stageEntry, row *stage
 	if err != nil {
 		return err
 	}
-	if _, err := im.one(tx, e, row, live, im.holderOf(row)); err != nil {
+	rec, err := im.one(tx, e, row, live, im.holderOf(row))
+	if err != nil {
 		return im.fault(e, err)
 	}
+	im.noteAlone(&e.key, &rec)
 	return nil
 }
 
@@ -411,7 +428,7 @@ func (im *importer) small() (bulk bool, err error) {
 		if err != nil {
 			return err
 		}
-		im.res, im.faults, im.resets = base, ImportError{}, nil
+		im.res, im.faults, im.resets, im.alone = base, ImportError{}, nil, nil
 		c = &change{s: s, tx: tx, h: &h, src: im.src, source: im.source, doors: im.opt.Doors}
 		if err := im.put(c); err != nil {
 			return err
@@ -480,6 +497,7 @@ func (im *importer) put(c *change) error {
 			}
 			continue
 		}
+		im.noteAlone(&e.key, &rec)
 		if im.res.Unchanged > unchanged {
 			continue
 		}
@@ -492,5 +510,9 @@ func (im *importer) put(c *change) error {
 			return err
 		}
 	}
+	if err := im.noteLive(c.tx, c.h.Generation); err != nil {
+		return err
+	}
+	im.checkAlone()
 	return im.verdict()
 }

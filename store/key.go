@@ -131,6 +131,7 @@ func syncDir(dir string) error {
 type secrets struct {
 	blocks cipher.Block // one AES-256 block per card
 	pins   []byte
+	alone  []byte
 	seal   cipher.AEAD
 	check  [16]byte // tells a wrong key from a damaged file
 }
@@ -139,6 +140,7 @@ type secrets struct {
 const (
 	infoBlocks = "gatehouse store v1 blocks"
 	infoPINs   = "gatehouse store v1 pins"
+	infoAlone  = "gatehouse store v1 pins alone"
 	infoSeal   = "gatehouse store v1 sealed events"
 	infoCheck  = "gatehouse store v1 check"
 )
@@ -161,6 +163,9 @@ func newSecrets(k Key) (*secrets, error) {
 	if s.pins, err = sub(infoPINs, 32); err != nil {
 		return nil, err
 	}
+	if s.alone, err = sub(infoAlone, 32); err != nil {
+		return nil, err
+	}
 	if s.blocks, err = aes.NewCipher(bk); err != nil {
 		return nil, err
 	}
@@ -181,6 +186,13 @@ func (s *secrets) pinHash(block []byte, pin string) (out [16]byte) {
 	var sum [sha256.Size]byte
 	copy(out[:], m.Sum(sum[:0]))
 	return out
+}
+
+// aloneHash is the keyed hash over a PIN that opens without a card.
+func (s *secrets) aloneHash(pin string) [16]byte {
+	m := hmac.New(sha256.New, s.alone)
+	m.Write([]byte(pin))
+	return [16]byte(m.Sum(nil))
 }
 
 // sealContent encrypts the content of change n; open is its reverse. The

@@ -73,7 +73,11 @@ func (im *importer) build() error {
 	if err := im.fill(gen); err != nil {
 		return err
 	}
+	im.checkAlone()
 	if err := im.verdict(); err != nil {
+		return err
+	}
+	if err := im.writeAlone(gen); err != nil {
 		return err
 	}
 	if im.res.Added+im.res.Changed+im.res.Holders == 0 {
@@ -111,7 +115,7 @@ func (im *importer) begin() (gen uint32, err error) {
 	err = im.step(func(tx *bbolt.Tx, h *header) error {
 		tx.DB().AllocSize = importAlloc // read by the writer only, who we are
 		gen = h.Generation + 1
-		if _, err := tx.CreateBucket(generation(gen)); err != nil {
+		if err := createGeneration(tx, gen); err != nil {
 			return err
 		}
 		h.NextHolder = max(h.NextHolder, 1)
@@ -201,8 +205,10 @@ func (im *importer) fill(gen uint32) error {
 		var last credKey
 		before := im.res
 		faults, count, resets := im.faults, im.count, len(im.resets)
+		alone, notAlone := len(im.alone), im.notAlone
 		err := im.step(func(tx *bbolt.Tx, h *header) (err error) {
 			im.res, im.faults, im.count, im.resets = before, faults, count, im.resets[:resets]
+			im.alone, im.notAlone = im.alone[:alone], notAlone
 			im.arena = im.arena[:0]
 			next, last, more, err = im.fillSome(tx, h, gen, after, at)
 			return err
@@ -247,6 +253,9 @@ func (im *importer) fillSome(tx *bbolt.Tx, h *header, gen uint32, after []byte, 
 			if err := im.putRaw(fresh, k, v); err != nil {
 				return at, last, false, err
 			}
+			if err := im.noteAloneRaw(k, v); err != nil {
+				return at, last, false, err
+			}
 			last = credKey(k)
 			k, v = c.Next()
 			continue
@@ -275,6 +284,7 @@ func (im *importer) fillSome(tx *bbolt.Tx, h *header, gen uint32, after []byte, 
 		if err := im.putRecord(fresh, &e.key, &out); err != nil {
 			return at, last, false, err
 		}
+		im.noteAlone(&e.key, &out)
 	}
 	return at, last, true, nil
 }
@@ -293,7 +303,7 @@ func (im *importer) putRaw(b *bbolt.Bucket, k, v []byte) error {
 	if _, err := openValue(codeCredential, k, v); err != nil {
 		return damaged("credential: %w", err)
 	}
-	im.count++
+	im.tally(v)
 	return b.Put(k, im.keep(v))
 }
 
@@ -301,8 +311,17 @@ func (im *importer) putRecord(b *bbolt.Bucket, key *credKey, rec *credential) er
 	var buf [512]byte
 	payload := appendCredential(buf[:0], rec)
 	var vbuf [520]byte
+	value := im.keep(appendValue(vbuf[:0], codeCredential, key[:], payload))
+	im.tally(value)
+	return b.Put(key[:], value)
+}
+
+// tally counts a record of the new generation.
+func (im *importer) tally(value []byte) {
 	im.count++
-	return b.Put(key[:], im.keep(appendValue(vbuf[:0], codeCredential, key[:], payload)))
+	if notAlone(value) {
+		im.notAlone++
+	}
 }
 
 // flipDirty is how many noted credentials the last transaction takes at most.
@@ -336,9 +355,10 @@ func (im *importer) flipHeld(gen uint32) (done bool, err error) {
 		}
 	}
 	done = len(keys) == len(im.st.dirty)
-	before, faults, count := im.res, im.faults, im.count
+	before, faults, count, notAlone := im.res, im.faults, im.count, im.notAlone
 	err = s.policy.update(func(tx *bbolt.Tx) error {
-		im.res, im.faults, im.count = before, faults, count
+		im.res, im.faults, im.count, im.notAlone = before, faults, count, notAlone
+		im.settled = make(map[credKey]bool, len(keys))
 		h, err := getHeader(tx)
 		if err != nil {
 			return err
@@ -347,6 +367,7 @@ func (im *importer) flipHeld(gen uint32) (done bool, err error) {
 			if err := im.reconcile(tx, &h, gen, k); err != nil {
 				return err
 			}
+			im.settled[k] = true
 		}
 		if err := im.verdict(); err != nil || !done {
 			return err
@@ -375,11 +396,8 @@ func (im *importer) reconcile(tx *bbolt.Tx, h *header, gen uint32, k credKey) er
 	if live == nil || fresh == nil {
 		return damaged("credentials bucket is missing")
 	}
-	if fresh.Get(k[:]) != nil {
-		im.count--
-		if err := fresh.Delete(k[:]); err != nil {
-			return err
-		}
+	if err := im.replaceFresh(tx, fresh, gen, &k, nil); err != nil {
+		return err
 	}
 	old, err := im.liveRecord(live, &k)
 	if err != nil {
@@ -390,7 +408,7 @@ func (im *importer) reconcile(tx *bbolt.Tx, h *header, gen uint32, k credKey) er
 		if old == nil {
 			return nil
 		}
-		return im.putRecord(fresh, &k, old)
+		return im.putFresh(tx, gen, &k, old)
 	}
 	var row stagedRow
 	if err := im.st.row(e, &im.s.in, &row); err != nil {
@@ -402,7 +420,7 @@ func (im *importer) reconcile(tx *bbolt.Tx, h *header, gen uint32, k credKey) er
 	if err != nil {
 		return im.fault(e, err)
 	}
-	return im.putRecord(fresh, &k, &rec)
+	return im.putFresh(tx, gen, &k, &rec)
 }
 
 // switchTo is the last transaction of a large import.
@@ -429,12 +447,14 @@ func (im *importer) switchTo(tx *bbolt.Tx, h *header, gen uint32) error {
 	if err := putEvent(tx, bucketOutbox, h.Change, e); err != nil {
 		return err
 	}
-	if err := tx.MoveBucket(generation(h.Generation), nil, tx.Bucket(bucketTrash)); err != nil {
-		return err
+	for _, name := range [][]byte{generation(h.Generation), aloneIndex(h.Generation)} {
+		if err := tx.MoveBucket(name, nil, tx.Bucket(bucketTrash)); err != nil {
+			return err
+		}
 	}
 	tx.DB().AllocSize = allocSize
 	im.res.Change = h.Change
-	h.Generation, h.Count = gen, im.count
+	h.Generation, h.Count, h.NotAlone = gen, im.count, im.notAlone
 	h.HiddenFrom, h.HiddenTo = 0, 0
 	return putHeader(tx, h)
 }

@@ -29,6 +29,7 @@ func TestModel(t *testing.T) {
 		rights int
 		uses   uint32
 		limit  uint32
+		pin    string // opens alone; empty: none
 	}
 	model := map[card.Bits]rec{}
 	dir := filepath.Join(t.TempDir(), "0")
@@ -36,7 +37,23 @@ func TestModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &storetest.Log{}
-	s, _ := openStore(t, dir, l)
+	open := func() (*store.Store, store.Report) {
+		s, rep, err := store.Open(store.Config{Dir: dir, PINAlone: true}, l, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, rep
+	}
+	s, _ := open()
+	pin := func() string { return fmt.Sprint(1000 + rnd.IntN(20)) }
+	owner := func(pin string) (c card.Bits, found bool) {
+		for c, m := range model {
+			if m.pin == pin {
+				return c, true
+			}
+		}
+		return card.Bits{}, false
+	}
 	cards := make([]card.Bits, 60)
 	for i := range cards {
 		cards[i] = bits(t, 5, uint64(i))
@@ -49,8 +66,16 @@ func TestModel(t *testing.T) {
 			if err != nil || len(got) != map[bool]int{true: 1}[known] {
 				t.Fatalf("step %d: card %d: %v %v, want %v", step, i, got, err, known)
 			}
-			if known && (rec{got[0].State, len(got[0].Rights), got[0].Used, got[0].Uses}) != want {
+			if known && (rec{got[0].State, len(got[0].Rights), got[0].Used, got[0].Uses, want.pin}) != want {
 				t.Fatalf("step %d: card %d: %+v, want %+v", step, i, got[0], want)
+			}
+		}
+		for n := range 20 {
+			p := fmt.Sprint(1000 + n)
+			got, duress, err := s.LookupPIN(site.PIN(p), nil)
+			c, taken := owner(p)
+			if err != nil || duress || len(got) != map[bool]int{true: 1}[taken] || taken && got[0].ID != lookup(t, s, c)[0].ID {
+				t.Fatalf("step %d: PIN %s: %+v %v, want %v %v", step, p, got, err, taken, c)
 			}
 		}
 	}
@@ -61,7 +86,7 @@ func TestModel(t *testing.T) {
 		if known {
 			id = lookup(t, s, c)[0].ID
 		}
-		switch k := rnd.IntN(20); {
+		switch k := rnd.IntN(24); {
 		case k < 6:
 			n := rnd.IntN(4)
 			rights := make([]site.Right, n)
@@ -97,6 +122,20 @@ func TestModel(t *testing.T) {
 				t.Fatal(n, err)
 			}
 			model[c] = m
+		case k >= 20 && known: // each holder has one card, so a PIN is one card's
+			p := pin()
+			at, taken := owner(p)
+			op := store.SetPIN{ID: id, PIN: p}
+			if k == 23 {
+				op, p, taken = store.SetPIN{ID: id, ClearPIN: true}, "", false
+			}
+			_, err := s.Apply(t.Context(), "m", store.Change{Source: site.SourceOperator, Ops: []store.Op{op}})
+			if refused := taken && at != c; refused != (err != nil) {
+				t.Fatalf("step %d: PIN %s of %v, taken %v: %v", step, p, at, taken, err)
+			} else if !refused {
+				m.pin = p
+				model[c] = m
+			}
 		case k == 13:
 			var b strings.Builder
 			b.WriteString("holder,format,facility,card,rights\n")
@@ -126,7 +165,7 @@ func TestModel(t *testing.T) {
 			if err := storetest.Check(dir); err != nil {
 				t.Fatal(err)
 			}
-			s, _ = openStore(t, dir, l)
+			s, _ = open()
 		case k == 16: // crash; uses that were not flushed may be lost
 			if err := s.FlushUses(t.Context()); err != nil {
 				t.Fatal(err)
@@ -136,7 +175,7 @@ func TestModel(t *testing.T) {
 			closeStore(t, s)
 			dir, l = next, l.Clone()
 			var rep store.Report
-			if s, rep = openStore(t, dir, l); rep.Damaged() {
+			if s, rep = open(); rep.Damaged() {
 				t.Fatalf("step %d: %+v", step, rep)
 			}
 		}

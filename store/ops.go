@@ -22,6 +22,14 @@ type change struct {
 	content []byte
 	dirty   []credKey // credentials touched
 	resets  []credKey // credentials whose count of uses starts anew
+	record  int       // the operation that is made, or the row, from 1
+	alone   []alonePut
+}
+
+// alonePut is a credential that was put with a PIN that opens alone.
+type alonePut struct {
+	record int
+	key    credKey
 }
 
 func (c *change) put(code byte, key, payload []byte) error {

@@ -70,11 +70,52 @@ func (o PutCredential) apply(c *change) (string, string, error) {
 	if old != nil {
 		text = "changed"
 	}
-	return string(id), credText(id, rec, text), c.putCredential(&key, rec)
+	return string(id), credText(id, rec, text), c.putNamed(&key, rec, old)
 }
 
 func (c *change) putCredential(key *credKey, rec *credential) error {
 	return c.put(codeCredential, key[:], appendCredential(nil, rec))
+}
+
+// putNamed is putCredential over old, nil for none. Whether somebody else has a PIN
+// that is new to the record, or to its holder, is checked when all is in place. A
+// record that is as it was but revoked is not checked: nothing holds that up.
+func (c *change) putNamed(key *credKey, rec, old *credential) error {
+	same := old != nil && rec.hashes() == old.hashes() && rec.Holder == old.Holder &&
+		(rec.State == old.State || rec.State == site.CredentialRevoked)
+	if rec.Alone != [16]byte{} && !same {
+		c.alone = append(c.alone, alonePut{c.record, *key})
+	}
+	return c.putCredential(key, rec)
+}
+
+// checkAlone refuses a PIN that opens alone and is another's.
+func (c *change) checkAlone() error {
+	if len(c.alone) == 0 {
+		return nil
+	}
+	creds, idx, err := generationIn(c.tx, c.h.Generation)
+	if err != nil {
+		return err
+	}
+	for _, p := range c.alone {
+		var rec credential
+		v := creds.Get(p.key[:])
+		if v == nil {
+			continue // removed again
+		}
+		if err := c.s.decodeCredential(p.key[:], v, &rec); err != nil {
+			return err
+		}
+		by, err := c.s.taken(creds, idx, &p.key, &rec, nil)
+		if err == nil && by != nil {
+			err = &RecordError{Record: p.record, Field: by.field, Err: errPINTaken}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resetUses starts the count of uses anew.
@@ -101,7 +142,7 @@ func (o *PutCredential) record(c *change, old *credential) (*credential, error) 
 		Uses: o.Uses, From: o.From, Until: o.Until, Levels: slices.Clone(o.Levels), Rights: slices.Clone(o.Rights),
 	}
 	if old != nil {
-		rec.PIN, rec.Duress = old.PIN, old.Duress
+		rec.PIN, rec.Duress, rec.Alone, rec.AloneDuress = old.PIN, old.Duress, old.Alone, old.AloneDuress
 	}
 	switch {
 	case o.State != site.CredentialInvalid:
@@ -229,19 +270,25 @@ func checkPIN(field, pin string) error {
 // pins sets the keyed hashes of rec.
 func (c *change) pins(key *credKey, rec *credential, pin, duress string, clearFirst bool) error {
 	if clearFirst {
-		rec.PIN, rec.Duress = [16]byte{}, [16]byte{}
+		rec.PIN, rec.Duress, rec.Alone, rec.AloneDuress = [16]byte{}, [16]byte{}, [16]byte{}, [16]byte{}
 	}
 	if pin != "" {
 		if err := checkPIN("pin", pin); err != nil {
 			return err
 		}
-		rec.PIN = c.s.keys.pinHash(key[:16], pin)
+		rec.PIN, rec.Alone = c.s.keys.pinHash(key[:16], pin), c.s.aloneHash(pin)
+		if rec.Alone == [16]byte{} {
+			rec.AloneDuress = rec.Alone
+		}
 	}
 	if duress != "" {
 		if err := checkPIN("duress_pin", duress); err != nil {
 			return err
 		}
-		rec.Duress = c.s.keys.pinHash(key[:16], duress)
+		rec.Duress, rec.AloneDuress = c.s.keys.pinHash(key[:16], duress), [16]byte{}
+		if rec.Alone != [16]byte{} {
+			rec.AloneDuress = c.s.aloneHash(duress)
+		}
 	}
 	switch {
 	case rec.Duress == [16]byte{}:
@@ -251,4 +298,13 @@ func (c *change) pins(key *credKey, rec *credential, pin, duress string, clearFi
 		return fieldErr("duress_pin", "is the pin")
 	}
 	return nil
+}
+
+// aloneHash is the hash of a PIN that is set now: zero where no reader takes one
+// without a card.
+func (s *Store) aloneHash(pin string) [16]byte {
+	if !s.cfg.PINAlone {
+		return [16]byte{}
+	}
+	return s.keys.aloneHash(pin)
 }

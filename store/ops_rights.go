@@ -90,10 +90,11 @@ func (o SetPIN) apply(c *change) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
+	old := *rec
 	if err := c.pins(&key, rec, o.PIN, o.DuressPIN, o.ClearPIN); err != nil {
 		return "", "", err
 	}
-	return string(o.ID), credText(o.ID, rec, "PIN changed"), c.putCredential(&key, rec)
+	return string(o.ID), credText(o.ID, rec, "PIN changed"), c.putNamed(&key, rec, &old)
 }
 
 func (o AddRight) apply(c *change) (string, string, error) {

@@ -25,6 +25,8 @@ func sampleCredentials() []credential {
 		{Holder: 77, Format: "H10301", Last2: "68", State: site.CredentialRevoked, Function: site.FunctionBlocked, ADA: true,
 			Uses: 9, From: time.Unix(1, 0).UTC(), Until: time.Unix(maxUnix, 0).UTC(), Levels: []site.LevelID{"a", "b"},
 			Rights: []site.Right{{Door: "front"}, {Door: "shed", Schedule: "office"}}, PIN: [16]byte{1}, Duress: [16]byte{2}},
+		{State: site.CredentialActive, PIN: [16]byte{1}, Alone: [16]byte{3}},
+		{State: site.CredentialActive, PIN: [16]byte{1}, Duress: [16]byte{2}, Alone: [16]byte{3}, AloneDuress: [16]byte{4}},
 	}
 }
 
@@ -94,8 +96,10 @@ func FuzzSmallRecords(f *testing.F) {
 	f.Add(appendLevel(nil, &site.Level{Name: "L", Rights: []site.Right{{Door: "front"}}}))
 	f.Add(appendSchedule(nil, &site.Schedule{Name: "S", Intervals: []site.Interval{{Days: 3, Start: 1, End: 2}}}))
 	f.Add(appendHoliday(nil, &site.Holiday{First: site.Date{Year: 2026, Month: 12, Day: 24}, Last: site.Date{Year: 2026, Month: 12, Day: 26}}))
-	h := header{Schema: 1}
-	f.Add(h.encode())
+	for v := range uint32(schemaVersion) {
+		h := header{Schema: v + 1}
+		f.Add(h.encode())
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if src, name, err := decodeHolder(b); err == nil && !bytes.Equal(appendHolder(nil, src, name), b) {
 			t.Error("holder changes")

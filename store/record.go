@@ -59,6 +59,10 @@ type credential struct {
 	Rights   []site.Right
 	PIN      [16]byte // keyed hash; zero: none
 	Duress   [16]byte
+	// Alone and AloneDuress are keyed hashes over the PIN alone; zero: it does
+	// not open without a card. There is no AloneDuress without Alone.
+	Alone       [16]byte
+	AloneDuress [16]byte
 }
 
 // Limits of one record. They bound the decoder.
@@ -77,6 +81,7 @@ const (
 	flagPIN    = 1 << 4
 	flagDuress = 1 << 5
 	flagADA    = 1 << 6
+	flagAlone  = 1 << 7 // schema 2
 )
 
 // appendCredential appends the payload of c. Times are kept to the second.
@@ -94,6 +99,7 @@ func appendCredential(dst []byte, c *credential) []byte {
 	set(c.PIN != [16]byte{}, flagPIN)
 	set(c.Duress != [16]byte{}, flagDuress)
 	set(c.ADA, flagADA)
+	set(c.Alone != [16]byte{}, flagAlone)
 	dst = append(dst, credentialVersion, byte(c.State)|byte(c.Function)<<4, flags)
 	dst = binary.AppendUvarint(dst, c.Holder)
 	dst = appendText(dst, c.Format)
@@ -114,6 +120,10 @@ func appendCredential(dst []byte, c *credential) []byte {
 	}
 	if flags&flagDuress != 0 {
 		dst = append(dst, c.Duress[:]...)
+	}
+	if flags&flagAlone != 0 {
+		dst = append(dst, c.Alone[:]...)
+		dst = append(dst, c.AloneDuress[:]...)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(c.Levels)))
 	for _, l := range c.Levels {
@@ -245,8 +255,8 @@ func decodeCredential(b []byte, in *interner, c *credential) error {
 	}
 	sf, flags := d.byte(), d.byte()
 	*c = credential{State: site.CredentialState(sf & 0x0F), Function: site.Function(sf >> 4), ADA: flags&flagADA != 0}
-	if c.State > site.CredentialRevoked || c.Function > site.FunctionBlocked || flags&0x80 != 0 {
-		return errors.New("state, function or flags are not known")
+	if c.State > site.CredentialRevoked || c.Function > site.FunctionBlocked {
+		return errors.New("state or function are not known")
 	}
 	c.Holder = d.uvarint()
 	c.Format = d.text()
@@ -273,6 +283,13 @@ func decodeCredential(b []byte, in *interner, c *credential) error {
 	}
 	if flags&flagDuress != 0 {
 		copy(c.Duress[:], d.take(16))
+	}
+	if flags&flagAlone != 0 {
+		copy(c.Alone[:], d.take(16))
+		copy(c.AloneDuress[:], d.take(16))
+		if c.Alone == [16]byte{} {
+			d.fail(errors.New("an empty hash of a PIN"))
+		}
 	}
 	if n := d.count(maxLevels); n > 0 {
 		c.Levels = make([]site.LevelID, n)

@@ -113,20 +113,42 @@ func (s *Store) attach(db *bbolt.DB) error {
 
 // migrations bring a file from one schema to the next: migrations[0] from 1 to
 // 2. Each runs in one transaction together with the new header.
-var migrations []func(*bbolt.Tx) error
+var migrations = []func(*bbolt.Tx, *header) error{addIndex}
+
+// addIndex brings a file to schema 2: PINs of before do not open alone. A file of
+// devices has no generation, and nothing to add.
+func addIndex(tx *bbolt.Tx, h *header) error {
+	if h.Generation == 0 {
+		return nil
+	}
+	b := tx.Bucket(generation(h.Generation))
+	if b == nil {
+		return damaged("credentials bucket is missing")
+	}
+	c := b.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if notAlone(v) {
+			h.NotAlone++
+		}
+	}
+	_, err := tx.CreateBucket(aloneIndex(h.Generation))
+	return err
+}
 
 func migrate(db *bbolt.DB, h header) error {
 	for h.Schema < schemaVersion {
 		step := migrations[h.Schema-1]
 		err := guard(func() error {
 			return db.Update(func(tx *bbolt.Tx) error {
-				if err := step(tx); err != nil {
+				next := h
+				if err := step(tx, &next); err != nil {
 					return err
 				}
-				h.Schema++
-				return putHeader(tx, &h)
+				next.Schema++
+				return putHeader(tx, &next)
 			})
 		})
+		h.Schema++
 		if err != nil {
 			return fmt.Errorf("migrate to schema %d: %w", h.Schema, err)
 		}
@@ -161,11 +183,14 @@ func (s *Store) settle(ctx context.Context, f *boltFile, rep *Report, noBase boo
 	return nil
 }
 
-// trashOthers moves every credentials bucket that is not live into the trash.
+// trashOthers moves every generation that is not live into the trash.
 func trashOthers(tx *bbolt.Tx, live uint32) error {
 	var names [][]byte
 	err := tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
-		if len(name) == 5 && name[0] == codeCredential && string(name) != string(generation(live)) {
+		code, _ := codeOf([][]byte{name})
+		old := code == codeCredential && string(name) != string(generation(live)) ||
+			code == codeAlone && string(name) != string(aloneIndex(live))
+		if old && len(name) == 5 {
 			names = append(names, append([]byte(nil), name...))
 		}
 		return nil

@@ -21,6 +21,7 @@ const (
 	codeSchedule   = 's'
 	codeHoliday    = 'y'
 	codeUsed       = 'u'
+	codeAlone      = 'p'
 	codeOutbox     = 'o'
 	codeDevice     = 'd'
 	codeDoor       = 'k'
@@ -29,7 +30,8 @@ const (
 )
 
 // Names of the buckets. Credentials are in the bucket of the live generation,
-// 'c' and its number; older ones wait in the trash to be deleted.
+// 'c' and its number, the index of their PINs in that of 'p' and the same number;
+// older ones wait in the trash to be deleted.
 var (
 	bucketMeta     = []byte{codeMeta}
 	bucketHolder   = []byte{codeHolder}
@@ -67,8 +69,8 @@ func codeOf(path [][]byte) (byte, bool) {
 		return 0, false
 	}
 	n := path[0]
-	if len(n) == 5 && n[0] == codeCredential {
-		return codeCredential, true
+	if len(n) == 5 && (n[0] == codeCredential || n[0] == codeAlone) {
+		return n[0], true
 	}
 	return n[0], len(n) == 1 && strings.IndexByte("mhnlsyuodkvw", n[0]) >= 0
 }
@@ -172,7 +174,8 @@ func idKey(source byte, id string) []byte { return append([]byte{source}, id...)
 
 // schemaVersion is the version of what is in the files. migrations[i] brings
 // version i+1 to i+2; a newer file is refused.
-const schemaVersion = 1
+// Schema 2 has the index of PINs that open alone, and kinds of holidays.
+const schemaVersion = 2
 
 // header is the one record of the meta bucket of either file.
 type header struct {
@@ -188,6 +191,9 @@ type header struct {
 	// been switched to. Nobody sees them; what an interrupted import leaves is
 	// deleted.
 	HiddenFrom, HiddenTo uint64
+	// NotAlone is how many credentials of the live generation that are not
+	// revoked have a PIN that does not open alone. Since schema 2.
+	NotAlone uint64
 }
 
 func (h *header) hidden(holder uint64) bool { return holder >= h.HiddenFrom && holder < h.HiddenTo }
@@ -206,7 +212,11 @@ func (h *header) encode() []byte {
 		flags = 1
 	}
 	b = append(b, flags)
-	return le.AppendUint64(le.AppendUint64(b, h.HiddenFrom), h.HiddenTo)
+	b = le.AppendUint64(le.AppendUint64(b, h.HiddenFrom), h.HiddenTo)
+	if h.Schema >= 2 {
+		b = le.AppendUint64(b, h.NotAlone)
+	}
+	return b
 }
 
 func (h *header) decode(b []byte) error {
@@ -218,7 +228,11 @@ func (h *header) decode(b []byte) error {
 	if h.Schema > schemaVersion {
 		return fmt.Errorf("schema %d: %w", h.Schema, ErrNewer)
 	}
-	if len(b) != 73 || h.Schema == 0 || b[56] > 1 {
+	size := 73
+	if h.Schema >= 2 {
+		size += 8
+	}
+	if len(b) != size || h.Schema == 0 || b[56] > 1 {
 		return fmt.Errorf("header of schema %d: wrong form", h.Schema)
 	}
 	h.Check = [16]byte(b[4:20])
@@ -226,5 +240,9 @@ func (h *header) decode(b []byte) error {
 	h.NextHolder, h.Count, h.CopySeq = le.Uint64(b[32:]), le.Uint64(b[40:]), le.Uint64(b[48:])
 	h.Incomplete = b[56] == 1
 	h.HiddenFrom, h.HiddenTo = le.Uint64(b[57:]), le.Uint64(b[65:])
+	h.NotAlone = 0
+	if h.Schema >= 2 {
+		h.NotAlone = le.Uint64(b[73:])
+	}
 	return nil
 }

@@ -64,6 +64,7 @@ func (s *Store) publish(p Policy, h header) {
 		s.live.Store(&liveGen{h.Generation, generation(h.Generation)})
 	}
 	s.snap.Store(&p)
+	s.notAlone.Store(h.NotAlone)
 	if h.Incomplete {
 		err := error(ErrIncomplete)
 		s.status.Store(&err)

@@ -179,9 +179,12 @@ func (r *stagedRow) merge(live *credential, holder uint64) (credential, error) {
 	}
 	var zero [16]byte
 	if r.rec.PIN != zero {
-		out.PIN = r.rec.PIN
+		out.PIN, out.Alone = r.rec.PIN, r.rec.Alone
 		if r.rec.Duress != zero {
-			out.Duress = r.rec.Duress
+			out.Duress, out.AloneDuress = r.rec.Duress, r.rec.AloneDuress
+		}
+		if out.Alone == zero {
+			out.AloneDuress = zero
 		}
 		if out.Duress == out.PIN {
 			return out, fieldErr("pin", "is the duress pin")

@@ -50,6 +50,8 @@ type Store struct {
 	snap   atomic.Pointer[Policy]
 	status atomic.Pointer[error] // nil, or why Lookup refuses
 
+	notAlone atomic.Uint64 // PINs that do not open alone
+
 	changedMu sync.Mutex // guards changed
 	changed   chan struct{}
 
@@ -255,7 +257,7 @@ func (s *Store) createBolt(path string, buckets [][]byte, h header) error {
 			}
 		}
 		if h.Generation != 0 {
-			if _, err := tx.CreateBucket(generation(h.Generation)); err != nil {
+			if err := createGeneration(tx, h.Generation); err != nil {
 				return err
 			}
 		}
@@ -275,6 +277,13 @@ func (s *Store) createBolt(path string, buckets [][]byte, h header) error {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// createGeneration makes the buckets of a generation of credentials.
+func createGeneration(tx *bbolt.Tx, n uint32) error {
+	_, err := tx.CreateBucket(generation(n))
+	_, ierr := tx.CreateBucket(aloneIndex(n))
+	return errors.Join(err, ierr)
 }
 
 func (s *Store) newHeader() header {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -155,6 +156,14 @@ func (l *Log) Register(names ...string) {
 		l.consumers[n] = true
 	}
 	nudge(l.trimc)
+}
+
+// Cursors returns the names of all cursors that were ever advanced and are not
+// forgotten, configured or not, sorted.
+func (l *Log) Cursors() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.kept))
 }
 
 // Forget drops a consumer that is configured no longer, with its cursor.
