@@ -65,6 +65,7 @@ func (b *builder) readerMode(c *Config, r *rawReader, conf *reader.Config) {
 	}
 	for _, m := range all {
 		mode := readerModes[m.V]
+		c.Store.PINAlone = c.Store.PINAlone || mode == reader.ModePIN || mode == reader.ModeEither
 		if mode != reader.ModeCard && mode != reader.ModeClosed && b.missing(PartPIN) {
 			b.warnf(m.at, "mode %s: this build has no %s; the reader would open nothing", m.V, PartPIN)
 		}

@@ -26,7 +26,7 @@ type Config struct {
 	Listen   Listen
 	Clock    site.ClockMode
 
-	Store store.Config // Dir is StateDir
+	Store store.Config // Dir is StateDir; PINAlone where a reader may open by a PIN alone
 	Spool spool.Config // Dir is StateDir/events
 
 	Formats []card.Format // those of the file

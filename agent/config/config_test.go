@@ -126,7 +126,7 @@ func TestExampleValues(t *testing.T) {
 		t.Errorf("hive: %+v, want %+v", c.Hive, wantHive)
 	}
 	got := fmt.Sprint(c.StateDir, " ", c.Spool, " ", c.Store, " ", c.Clock, " ", len(c.Site.Key), " ", c.Device, c.Areas, c.Uplink.FromOldest)
-	want := "/var/lib/gatehouse {/var/lib/gatehouse/events 1073741824 9600h0m0s 0} {/var/lib/gatehouse 24h0m0s 0} always-only 32 " +
+	want := "/var/lib/gatehouse {/var/lib/gatehouse/events 1073741824 9600h0m0s 0} {/var/lib/gatehouse false 24h0m0s 0} always-only 32 " +
 		"{0000000000000000A0B1000000000206 {false  }} [{lab lab 20 soft soft 8h0m0s}] false"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

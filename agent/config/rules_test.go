@@ -133,6 +133,19 @@ func TestPINDefaults(t *testing.T) {
 	}
 }
 
+// TestPINAlone: the store keeps an index of PINs only where one may open alone.
+func TestPINAlone(t *testing.T) {
+	for mode, want := range map[string]bool{
+		"card": false, "card_pin": false, "closed": false, "pin": true, "either": true,
+		"[{schedule: day, mode: card}, {mode: card_pin}]": false, "[{schedule: day, mode: pin}, {mode: card}]": true,
+	} {
+		src := base + "readers: [{id: a, door: front, mode: " + mode + ", wiegand: {d0: A, d1: B}}]\n"
+		if got := mustParse(t, src, options(config.AllParts()...)).Store.PINAlone; got != want {
+			t.Errorf("mode %s: %t", mode, got)
+		}
+	}
+}
+
 // TestSecretsOfNotify prints the receivers in all ways and looks for what they
 // keep.
 func TestSecretsOfNotify(t *testing.T) {

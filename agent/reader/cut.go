@@ -8,9 +8,9 @@ import (
 
 // cut is what the data lines rest at. Open-collector lines rest high: the pull-ups
 // on our side see to that, so a cut data wire looks like a reader that nobody
-// uses. A reader that lost its power pulls both lines low where the pull-ups hang
-// on its own supply, and so does a level shifter without supply; one line low
-// alone is a short to ground or a broken driver (docs/wiring.md, Wiegand).
+// uses. Both lines low is a reader without power, where its outputs then pull
+// down (many do not), or a level shifter without supply; one line low is a short
+// to ground or a broken driver (docs/wiring.md, Wiegand).
 type cut uint8
 
 const (
