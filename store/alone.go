@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -156,8 +155,6 @@ func sharePIN(a, b *credKey, first, second *credential) bool {
 	revoked := first.State == site.CredentialRevoked || second.State == site.CredentialRevoked
 	return [16]byte(a[:16]) == [16]byte(b[:16]) || revoked && first.Holder == second.Holder
 }
-
-var errPINTaken = errors.New("is another credential's, and opens without a card: choose another PIN")
 
 // taker is a credential that has a PIN which another wants.
 type taker struct {

@@ -120,7 +120,7 @@ func (im *importer) aloneFault(a, b *alonePIN) {
 	if blamed == nil {
 		return // both are as they were
 	}
-	err := errPINTaken
+	err := ErrPINTaken
 	if other != nil {
 		err = fmt.Errorf("is the PIN of record %d as well, and opens without a card: choose another", other.record)
 	}
@@ -176,7 +176,7 @@ func (im *importer) putFresh(tx *bbolt.Tx, gen uint32, k *credKey, rec *credenti
 	if blamed == nil {
 		return nil // no row of the import
 	}
-	return im.fault(blamed, &RecordError{Field: by.field, Err: errPINTaken})
+	return im.fault(blamed, &RecordError{Field: by.field, Err: ErrPINTaken})
 }
 
 // replaceFresh puts or, with nil, removes a record of the new generation and

@@ -44,6 +44,10 @@ var (
 	// ErrUsedUp is returned by CountUse when no use is left.
 	ErrUsedUp = errors.New("no use is left")
 
+	// ErrPINTaken is the cause of a RecordError where a PIN that opens without
+	// a card is another credential's.
+	ErrPINTaken = errors.New("is another credential's, and opens without a card: choose another PIN")
+
 	errRecord = errors.New("record check does not match")
 )
 

@@ -109,7 +109,7 @@ func (c *change) checkAlone() error {
 		}
 		by, err := c.s.taken(creds, idx, &p.key, &rec, nil)
 		if err == nil && by != nil {
-			err = &RecordError{Record: p.record, Field: by.field, Err: errPINTaken}
+			err = &RecordError{Record: p.record, Field: by.field, Err: ErrPINTaken}
 		}
 		if err != nil {
 			return err

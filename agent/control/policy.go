@@ -76,7 +76,8 @@ func (e *classed) Error() string { return e.err.Error() }
 func (e *classed) Unwrap() []error { return []error{e.class, e.err} }
 
 // storeError says whose fault an error of the store is. A fault of a record is
-// of the class fault, save that a card which is enrolled already is refused.
+// of the class fault, save that a card which is enrolled already, or a PIN that is
+// another's, is refused.
 func storeError(err, fault error) error {
 	for _, c := range []struct{ is, class error }{
 		{store.ErrFault, ErrNotReady},
@@ -92,7 +93,7 @@ func storeError(err, fault error) error {
 		}
 	}
 	if re, ok := errors.AsType[*store.RecordError](err); ok {
-		if re.Field == "card" {
+		if re.Field == "card" || errors.Is(err, store.ErrPINTaken) {
 			fault = ErrRefused
 		}
 		if errors.Is(err, store.ErrNotFound) && errors.Is(fault, ErrRefused) {

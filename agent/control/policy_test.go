@@ -11,6 +11,8 @@ import (
 	"gatehouse/agent/card"
 	"gatehouse/agent/control"
 	"gatehouse/agent/site"
+	"gatehouse/store"
+	"gatehouse/store/storetest"
 )
 
 func badge(t testing.TB, facility, number uint64) card.Bits {
@@ -312,5 +314,24 @@ func TestPlans(t *testing.T) {
 	}
 	for _, path := range []string{"/v1/levels/staff", "/v1/schedules/office", "/v1/schedules/night", "/v1/holidays/xmas", "/v1/holidays/may"} {
 		must[struct{}](a, "DELETE", path, "")
+	}
+}
+
+// TestPINTaken: a PIN that opens alone and is another's is refused, and nothing
+// of it is said but that.
+func TestPINTaken(t *testing.T) {
+	h := newHouse(t)
+	h.store, _ = storetest.Open(t, store.Config{Dir: t.TempDir(), PINAlone: true}, h.log, store.Options{})
+	a := h.api(t)
+	must[control.CredentialView](a, "POST", "/v1/credentials", `{"holder":"Ada","format":"H10301","facility":"77","card":"1568","pin":"4711"}`)
+	bob := must[control.CredentialView](a, "POST", "/v1/credentials", `{"holder":"Bob","format":"H10301","facility":"77","card":"1569"}`)
+	for _, in := range []struct{ path, body string }{
+		{"/v1/credentials/" + string(bob.ID) + "/pin", `{"pin":"4711"}`},
+		{"/v1/credentials", `{"holder":"Eve","format":"H10301","facility":"77","card":"1570","pin":"4711"}`},
+	} {
+		status, text := a.ask("POST", in.path, in.body)
+		if status != 409 || !strings.Contains(text, "choose another PIN") || strings.Contains(text, "4711") || strings.Contains(text, "Ada") {
+			t.Errorf("%s: %d %s", in.path, status, text)
+		}
 	}
 }

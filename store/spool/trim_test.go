@@ -201,8 +201,14 @@ func TestCursor(t *testing.T) {
 	if at := l.Cursor("uplink").Position(); at != 2 || !l.Cursor("mqtt").Known() || !l.TrustedTime().Equal(epoch) {
 		t.Errorf("after a power cut: position %d, trusted %v", at, l.TrustedTime())
 	}
+	if got := l.Cursors(); !slices.Equal(got, []string{"mqtt", "uplink"}) {
+		t.Errorf("cursors %q", got)
+	}
 	if err := l.Forget("uplink"); err != nil || l.Cursor("uplink").Known() {
 		t.Errorf("forget: %v", err)
+	}
+	if got := l.Cursors(); !slices.Equal(got, []string{"mqtt"}) {
+		t.Errorf("cursors after forgetting one: %q", got)
 	}
 	stop()
 }
