@@ -15,9 +15,9 @@
 // The whole schema validates in every build. Options.Parts names the parts that
 // this build has; what the file asks of any other part is a Warning
 // (contract.md, Settings). Where doing without weakens a door the warning says
-// what does not hold: interlocks, hard or timed anti-passback, occupancy, a fire
-// or panic input. A reader mode that the build lacks fails closed: the reader
-// opens nothing.
+// what does not hold: interlocks, hard or timed anti-passback, occupancy, the
+// two-person rule, a fire or panic input. A reader mode that the build lacks fails
+// closed: the reader opens nothing.
 //
 // A later part only adds its name to Options.Parts.
 //

@@ -3,6 +3,7 @@ package reader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"gatehouse/agent/site"
@@ -13,48 +14,63 @@ const (
 	// contactDebounce is above what a switch bounces and below what a hand can.
 	contactDebounce = 50 * time.Millisecond
 	contactQueue    = 64
+	// contactRetry is the time until a contact that was lost is claimed again.
+	contactRetry = 5 * time.Second
 )
 
-// watchContact tells when the tamper contact opens and closes, until ctx ends or
-// the board is lost. Its lines are a group of their own: a contact that cannot be
-// had costs no card.
+// watchContact tells when the tamper contact opens and closes, until ctx ends.
+// Its line is a group of its own: a contact that cannot be had is a fault, is
+// tried again, and costs no card. Where the whole board is lost, Run ends before
+// that is told.
 func (r *Reader) watchContact(ctx context.Context) {
+	for {
+		err := r.followContact(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if !errors.Is(err, hal.ErrClosed) && r.begins(site.KindFault, itemContact, "tamper contact: line cannot be had") {
+			r.log.Warn("reader tamper contact is not watched", "line", string(r.cfg.Tamper), "err", err)
+		}
+		retry := time.NewTimer(contactRetry)
+		select {
+		case <-ctx.Done():
+			retry.Stop()
+			return
+		case <-retry.C:
+		}
+	}
+}
+
+// followContact claims the line and follows it. It returns nil when ctx ends, and
+// hal.ErrClosed when a line that was claimed is lost.
+func (r *Reader) followContact(ctx context.Context) error {
 	line := r.cfg.Tamper
 	// The bias is away from normal, so that a cut wire reads as a tamper.
 	pull := hal.PullUp
 	if r.cfg.TamperNormal == hal.High {
 		pull = hal.PullDown
 	}
-	const cannot = "tamper contact: line cannot be had"
 	g, err := r.board.Inputs(contactQueue, hal.Input{Line: line, Pull: pull, Debounce: contactDebounce})
 	if err != nil {
-		r.log.Warn("reader tamper contact is not watched", "line", string(line), "err", err)
-		r.begins(site.KindFault, itemContact, cannot)
-		return
+		return fmt.Errorf("claim: %v", err) // not ErrClosed, which is for a line that was there
 	}
-	defer func() {
-		if err := g.Close(); err != nil && !errors.Is(err, hal.ErrClosed) {
-			r.log.Warn("reader tamper contact was not given back", "line", string(line), "err", err)
-		}
-	}()
-	look := true // at the start, and where edges were lost
+	defer g.Close() // nothing is driven; a line that is lost is claimed anew
+	look := true    // at the start, and where edges were lost
 	for {
 		if look {
 			v, err := g.Read(line)
 			if err != nil {
-				r.log.Warn("reader tamper contact cannot be read", "line", string(line), "err", err)
-				r.begins(site.KindFault, itemContact, cannot)
-			} else {
-				r.ends(site.KindFault, itemContact)
-				r.contact(v)
+				return fmt.Errorf("read: %w", err)
 			}
+			r.ends(site.KindFault, itemContact)
+			r.contact(v)
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case e, ok := <-g.Edges():
 			if !ok {
-				return // the reader's own lines are lost with it, and Run ends
+				return hal.ErrClosed
 			}
 			if look = e.Lost; !look {
 				r.contact(e.Level)

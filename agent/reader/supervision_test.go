@@ -185,9 +185,22 @@ func TestReaderContactMissing(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || len(seen) != 1 || len(events) != 2 {
 			t.Errorf("seen %v, events (-want +got):\n%s", seen, diff)
 		}
+		b.FailClaim(contact, nil)
+		time.Sleep(10 * time.Second)
+		if _, _, events := d.take(); cmp.Diff([]string{"fault contact ends: tamper contact: line cannot be had"}, told(events)) != "" {
+			t.Errorf("the contact can be had: %v", told(events))
+		}
+		b.Drive(contact, hal.High)
+		time.Sleep(time.Second)
+		b.Drive(contact, hal.Low)
+		time.Sleep(time.Second)
+		if _, _, events := d.take(); len(events) != 2 {
+			t.Errorf("and is not watched: %v", told(events))
+		}
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
+		b.FailClaim(contact, errors.New("injected"))
 		again := func() int {
 			t.Helper()
 			done := make(chan error, 1)
@@ -200,6 +213,9 @@ func TestReaderContactMissing(t *testing.T) {
 			}
 			b.Restore()
 			return len(events)
+		}
+		if n := again(); n != 1 {
+			t.Errorf("told %d times more, not of the contact alone", n)
 		}
 		if n := again(); n != 0 {
 			t.Errorf("told %d times more", n)

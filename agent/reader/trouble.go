@@ -30,8 +30,9 @@ func (r *Reader) Trouble() []string {
 
 func standingKey(k site.Kind, item string) string { return string(k) + " " + item }
 
-// begins tells of something that begins, unless it stands already.
-func (r *Reader) begins(k site.Kind, item, text string) {
+// begins tells of something that begins, unless it stands already, and reports
+// whether it told.
+func (r *Reader) begins(k site.Kind, item, text string) bool {
 	key := standingKey(k, item)
 	r.mu.Lock()
 	_, stands := r.standing[key]
@@ -40,6 +41,7 @@ func (r *Reader) begins(k site.Kind, item, text string) {
 	if !stands {
 		r.event(k, item, text, false)
 	}
+	return !stands
 }
 
 // ends tells of its end, if it stands.
