@@ -97,15 +97,22 @@ func (r *outputRule) take(ev *site.Event) bool {
 	return true
 }
 
+// bySchedule is who a door names in a command event for a change of its schedule.
+const bySchedule = "schedule"
+
 // counts reports whether an event is one of kinds. Of access those count that
 // the settings name; of all else those that were not refused, as an exit by an
-// interlock is.
+// interlock is. A command is somebody's: what a door records of its schedule as
+// one is none.
 func (r *outputRule) counts(kinds []site.Kind, ev *site.Event) bool {
 	switch {
 	case !slices.Contains(kinds, ev.Kind):
 		return false
 	case ev.Kind == site.KindAccess:
 		return slices.Contains(r.cfg.Reasons, ev.Reason)
+	}
+	if ev.Kind == site.KindCommand && ev.By == bySchedule {
+		return false
 	}
 	return ev.Reason == "" || ev.Reason.Grants()
 }

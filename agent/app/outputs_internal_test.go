@@ -51,8 +51,15 @@ func runOutput(t *testing.T, cfg config.Output, board *haltest.Board) (func(site
 	}, o.health
 }
 
-// TestOutputRules: what events ask of an output, second by second.
-func TestOutputRules(t *testing.T) {
+// outputStep is an event, a wait, and whether the output is on then.
+type outputStep struct {
+	ev   site.Event
+	wait time.Duration
+	want bool
+}
+
+// outputRules are what events ask of an output, second by second.
+func outputRules() []outputCase {
 	forced := site.Event{Kind: site.KindDoorForced, Door: "front"}
 	cleared := forced
 	cleared.Cleared = true
@@ -60,53 +67,55 @@ func TestOutputRules(t *testing.T) {
 	otherCleared := other
 	otherCleared.Cleared = true
 	access := func(r site.Reason) site.Event { return site.Event{Kind: site.KindAccess, Door: "front", Reason: r} }
-	type step struct {
-		ev   site.Event
-		wait time.Duration // before it is asked whether the output is on
-		want bool
-	}
 	none := site.Event{Kind: site.KindLog}
-	tests := []struct {
-		name  string
-		cfg   config.Output
-		steps []step
-	}{
-		{"until the alarm ends", config.Output{On: []site.Kind{site.KindDoorForced}}, []step{
+	return []outputCase{
+		{"until the alarm ends", config.Output{On: []site.Kind{site.KindDoorForced}}, []outputStep{
 			{none, 0, false}, {forced, time.Hour, true}, {forced, 0, true}, {cleared, 0, false}, {cleared, 0, false},
 		}},
-		{"two alarms", config.Output{On: []site.Kind{site.KindDoorForced}}, []step{
+		{"two alarms", config.Output{On: []site.Kind{site.KindDoorForced}}, []outputStep{
 			{forced, 0, true}, {other, 0, true}, {cleared, 0, true}, {otherCleared, 0, false},
 		}},
-		{"two kinds", config.Output{On: []site.Kind{site.KindDoorForced, site.KindFire}}, []step{
+		{"two kinds", config.Output{On: []site.Kind{site.KindDoorForced, site.KindFire}}, []outputStep{
 			{forced, 0, true}, {site.Event{Kind: site.KindFire}, 0, true}, {cleared, 0, true}, {site.Event{Kind: site.KindFire, Cleared: true}, 0, false},
 		}},
-		{"for a time, whatever ends", config.Output{On: []site.Kind{site.KindDoorForced}, For: 10 * time.Second}, []step{
+		{"for a time, whatever ends", config.Output{On: []site.Kind{site.KindDoorForced}, For: 10 * time.Second}, []outputStep{
 			{forced, 9 * time.Second, true}, {cleared, 0, true}, {none, time.Second, false},
 		}},
-		{"a second event extends", config.Output{On: []site.Kind{site.KindDoorForced}, For: 10 * time.Second}, []step{
+		{"a second event extends", config.Output{On: []site.Kind{site.KindDoorForced}, For: 10 * time.Second}, []outputStep{
 			{forced, 6 * time.Second, true}, {other, 6 * time.Second, true}, {none, 3 * time.Second, true}, {none, time.Second, false},
 		}},
-		{"an end of another kind", config.Output{On: []site.Kind{site.KindDoorForced}, Until: []site.Kind{site.KindCommand}}, []step{
-			{forced, time.Hour, true}, {site.Event{Kind: site.KindCommand}, 0, false}, {other, 0, true}, {otherCleared, 0, false},
+		{"an end of another kind", config.Output{On: []site.Kind{site.KindDoorForced}, Until: []site.Kind{site.KindCommand}}, []outputStep{
+			{forced, time.Hour, true}, {site.Event{Kind: site.KindCommand, By: "schedule"}, 0, true},
+			{site.Event{Kind: site.KindCommand, By: "interlock", Reason: site.ReasonInterlock}, 0, true},
+			{site.Event{Kind: site.KindCommand, By: "cli"}, 0, false}, {other, 0, true}, {otherCleared, 0, false},
 		}},
-		{"an end before the time", config.Output{On: []site.Kind{site.KindAccess}, Reasons: []site.Reason{site.ReasonGranted}, Until: []site.Kind{site.KindDoorClosed}, For: time.Minute}, []step{
+		{"an end before the time", config.Output{On: []site.Kind{site.KindAccess}, Reasons: []site.Reason{site.ReasonGranted}, Until: []site.Kind{site.KindDoorClosed}, For: time.Minute}, []outputStep{
 			{access(site.ReasonGranted), time.Second, true}, {site.Event{Kind: site.KindDoorClosed, Door: "front"}, 0, false},
 			{access(site.ReasonGranted), 59 * time.Second, true}, {none, time.Second, false},
 		}},
-		{"only these doors", config.Output{On: []site.Kind{site.KindDoorForced, site.KindFire}, Doors: []site.DoorID{"front"}}, []step{
+		{"only these doors", config.Output{On: []site.Kind{site.KindDoorForced, site.KindFire}, Doors: []site.DoorID{"front"}}, []outputStep{
 			{other, 0, false}, {site.Event{Kind: site.KindFire}, 0, false}, {forced, 0, true}, {otherCleared, 0, true}, {cleared, 0, false},
 		}},
-		{"only these reasons", config.Output{On: []site.Kind{site.KindAccess}, Reasons: []site.Reason{site.ReasonRevoked}, For: time.Second}, []step{
+		{"only these reasons", config.Output{On: []site.Kind{site.KindAccess}, Reasons: []site.Reason{site.ReasonRevoked}, For: time.Second}, []outputStep{
 			{access(site.ReasonGranted), 0, false}, {access(site.ReasonNoRight), 0, false}, {access(site.ReasonRevoked), 0, true},
 		}},
-		{"an exit that an interlock refused", config.Output{On: []site.Kind{site.KindExit}, For: time.Second}, []step{
+		{"an exit that an interlock refused", config.Output{On: []site.Kind{site.KindExit}, For: time.Second}, []outputStep{
 			{site.Event{Kind: site.KindExit, Door: "front", Reason: site.ReasonInterlock}, 0, false}, {site.Event{Kind: site.KindExit, Door: "front"}, 0, true},
 		}},
-		{"duress by name", config.Output{On: []site.Kind{site.KindDuress}, For: time.Second}, []step{
+		{"duress by name", config.Output{On: []site.Kind{site.KindDuress}, For: time.Second}, []outputStep{
 			{access(site.ReasonGranted), 0, false}, {site.Event{Kind: site.KindDuress, Door: "front"}, 0, true},
 		}},
 	}
-	for _, tt := range tests {
+}
+
+type outputCase struct {
+	name  string
+	cfg   config.Output
+	steps []outputStep
+}
+
+func TestOutputRules(t *testing.T) {
+	for _, tt := range outputRules() {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				board := &haltest.Board{}

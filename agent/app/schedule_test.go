@@ -50,3 +50,36 @@ func TestAutoUnlock(t *testing.T) {
 	r.schedule(time.Now().AddDate(0, 0, 3).Weekday().String()[:2] + " 08:00-18:00")
 	r.waitLevel("GPIO24", hal.Low)
 }
+
+// TestFirstPerson: a door that waits for the first person is locked by its
+// schedule until somebody has gone through, and remembers him over a restart.
+func TestFirstPerson(t *testing.T) {
+	s := newTestSite(t)
+	s.configure(strings.Replace(autoSettings, "{schedule: office}", "{schedule: office, first_person: true}", 1))
+	r := s.start()
+	r.enrol("Ada,H10301,77,1568,front")
+	r.schedule("Mo-Su 00:00-24:00")
+	r.card(adaCard)
+	r.waitEvent("grant", site.KindAccess, reasonIs(site.ReasonGranted))
+	r.waitLevel("GPIO24", hal.High)
+	r.waitLevel("GPIO24", hal.Low) // let in, but he did not go
+	s.mode(r, site.ModeSecured)
+	r.card(adaCard)
+	r.waitLevel("GPIO24", hal.High)
+	s.board.Drive("GPIO23", hal.High)
+	r.waitEvent("the mode", site.KindMode, func(ev site.Event) bool { return ev.Mode == "passage" })
+	s.board.Drive("GPIO23", hal.Low)
+	s.mode(r, site.ModePassage)
+	r.stop()
+	r = s.start()
+	r.waitLevel("GPIO24", hal.High)
+	s.mode(r, site.ModePassage)
+}
+
+// mode wants the front door in a mode.
+func (s *testSite) mode(r *running, want site.Mode) {
+	s.t.Helper()
+	if got := r.modes()[0]; got != want {
+		s.t.Errorf("the front door is in mode %v, want %v", got, want)
+	}
+}
