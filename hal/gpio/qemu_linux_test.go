@@ -80,29 +80,6 @@ func cards() string {
 	return b.String()
 }
 
-const settings = `version: 1
-site: {name: Emulated, timezone: UTC}
-device: {serial: "0000000000000000A0B1000000000206", board: auto}
-state_dir: /run/%[1]s
-listen: {https: "127.0.0.1:0"}
-clock: {untrusted: always-only}
-doors:
-  - id: front
-    strike: {line: "gpiochip0:2", active: %[2]s, unlock: 1s, fail: secure}
-    contact: {line: "gpiochip0:4", open: high}
-    rex: {line: "gpiochip0:5", active: low, unlock: true}
-    held_open: {warn: 20s, alarm: 30s}
-    relock: timer
-readers:
-  - {id: front-in, door: front, mode: card, wiegand: {d0: "gpiochip0:0", d1: "gpiochip0:1", led: "gpiochip0:6"}}
-`
-
-// sites are the settings in the machine: each has a state of its own.
-var sites = map[string]string{
-	"cards": "high", "door": "high", "order": "high", "start": "low",
-	"kill": "high", "kill-low": "low", "hang": "high", "orphan": "high",
-}
-
 // TestFrame checks the frames of these tests against ones that other programs
 // made.
 func TestFrame(t *testing.T) {
@@ -125,8 +102,8 @@ func TestQEMU(t *testing.T) {
 		t.Skip("GATEHOUSE_QEMU names no folder of kernel and programs: make test-gpio prepares one")
 	}
 	files := map[string]string{"cards.csv": cards()}
-	for name, active := range sites {
-		files[name+".yaml"] = fmt.Sprintf(settings, name, active)
+	for name, text := range sites {
+		files[name+".yaml"] = fmt.Sprintf(header, name) + text
 	}
 	start := time.Now()
 	m := boot(t, filepath.Join(from, "vmlinuz"), pack(t, from, files))
@@ -136,6 +113,9 @@ func TestQEMU(t *testing.T) {
 	t.Run("safe at start", m.testStart)
 	t.Run("cards", m.testCards)
 	t.Run("door", m.testDoor)
+	t.Run("alarm", m.testAlarm)
+	t.Run("interlock", m.testInterlock)
+	t.Run("fire and panic", m.testFire)
 	t.Run("order under load", m.testOrder)
 	t.Run("kill", m.testKill)
 }
