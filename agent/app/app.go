@@ -53,6 +53,7 @@ type App struct {
 	readers  map[site.ReaderID]*reader.Reader
 	hive     *link.Server
 	alarms   *alarmBook
+	notify   notifySet
 	site     siteInputs
 	view     *eventView
 	cert     *tls.Certificate
@@ -242,6 +243,7 @@ func (a *App) runOutside(ctx context.Context) error {
 	for _, s := range a.servers {
 		g.Add(s, task.Policy{})
 	}
+	a.notify.addTo(g)
 	g.Add(task.Func("verify", a.verify), task.Policy{Once: true})
 	return g.Run(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gatehouse/agent/notify"
 	"gatehouse/agent/site"
 	"gatehouse/agent/task"
 	"gatehouse/store/spool"
@@ -28,15 +29,19 @@ func (a *App) openLog() error {
 		a.log.Error("a new event log was begun", "reason", rep.Reason, "lost", rep.Lost, "quarantine", rep.Damaged)
 	}
 	a.spool, a.sink.log = log, log
-	a.spool.Register(a.consumers()...)
 	a.clock = newClockWatch(a.hw.Clock, a.cfg.Clock, log, a.sink.Append)
 	a.alarms.log = log
+	unmade := a.openNotify(rep)
+	a.spool.Register(a.consumers()...)
 	// First, because what follows may be about this start.
 	a.sink.Append(site.Event{Kind: site.KindStart, Text: "gatehouse " + a.opt.Version})
 	for _, f := range a.health.List() { // found while there was no log to say so
 		a.healthChanged(task.Change{Fault: f})
 	}
 	a.logOpened(rep)
+	for id, err := range unmade {
+		a.health.Set(notify.Item(id), err.Error())
+	}
 	return nil
 }
 
@@ -70,7 +75,9 @@ func (a *App) eventClock() (time.Time, bool) {
 
 // consumers are the names of those who must have had an event before it may be
 // trimmed.
-func (a *App) consumers() []string { return []string{spool.PolicyCopy} }
+func (a *App) consumers() []string {
+	return append([]string{spool.PolicyCopy}, a.notify.consumers()...)
+}
 
 // healthChanged makes one event of each onset and each end of a fault.
 func (a *App) healthChanged(c task.Change) {

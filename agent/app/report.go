@@ -27,7 +27,7 @@ func (a *App) Status(context.Context) control.Status {
 		Doors: a.doors.DoorList(), Readers: a.readerStatus(), Inputs: a.site.status(), Outputs: a.outputs.status(), Log: a.logStatus(), Disk: diskStatus(a.cfg.StateDir),
 		Listen: a.Addresses(), Certs: []control.CertStatus{}, Warnings: slices.Concat([]string{}, a.hive.Warnings(), a.warnings), Absent: a.absent(),
 	}
-	st.Faults = a.faults()
+	st.Faults, st.Notify = a.faults(), a.notify.status()
 	if c := a.certStatus(); c != nil {
 		st.Certs = append(st.Certs, *c)
 	}
@@ -128,6 +128,7 @@ var advice = []struct{ prefix, cause, do string }{
 	{"input", "an input of the site cannot be read, so it counts as it was", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"output", "an output cannot be driven", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"door", "a line of the door cannot be driven or read, or a button is stuck", "check the wiring of that door; see `gatehouse door test`"},
+	{"notify", notifyCause, notifyDo},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
 }
 
@@ -181,6 +182,7 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 			wrong(fmt.Sprintf("reader %s is %s", r.ID, r.Fault), "the port cannot be opened or read", "check the cable and the port's name in the settings")
 		}
 	}
+	notifyWrong(st, wrong)
 	if !st.Clock.Trusted {
 		wrong("the clock is not trusted", "nothing vouches for the time, or it went back",
 			"give the board network time or a battery-backed clock; until then rights with a schedule do as clock.untrusted says: "+st.Clock.Untrusted)

@@ -92,7 +92,7 @@ func newAgent(t *testing.T) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Fire: &a.fire, Policy: a})
+	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Fire: &a.fire, Notify: a, Policy: a})
 	server := &httptest.Server{Listener: socket, Config: &http.Server{Handler: h}}
 	server.Start()
 	t.Cleanup(server.Close)
@@ -204,7 +204,7 @@ func (a *agent) Inputs(id site.DoorID) (control.Inputs, error) {
 
 func (a *agent) Status(context.Context) control.Status {
 	return control.Status{Version: "test", Site: "Test site", Serial: "206", Ready: a.ready, Doors: a.doors, Inputs: a.inputs, Outputs: a.outputs, Listen: map[string]string{"https": "127.0.0.1:8443", "control": "x"},
-		Readers: []control.ReaderStatus{{ID: "front-in", Door: "front", Kind: "wiegand"}}, Faults: []control.Fault{{ID: "f", Text: "a fault"}}, Warnings: []string{"a warning"}}
+		Readers: []control.ReaderStatus{{ID: "front-in", Door: "front", Kind: "wiegand"}}, Notify: receivers, Faults: []control.Fault{{ID: "f", Text: "a fault"}}, Warnings: []string{"a warning"}}
 }
 
 func (a *agent) Doctor(context.Context) []control.Finding {

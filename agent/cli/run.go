@@ -22,7 +22,7 @@ import (
 )
 
 // builtParts are the parts of config.Options that this build has.
-var builtParts = []config.Part{config.PartFire, config.PartPanic, config.PartOutputs}
+var builtParts = []config.Part{config.PartFire, config.PartPanic, config.PartOutputs, config.PartNotify}
 
 func buildOptions() config.Options { return config.Options{Parts: builtParts} }
 

@@ -137,6 +137,7 @@ type Status struct {
 	Log      LogStatus         `json:"log"`
 	Disk     DiskStatus        `json:"disk"`
 	Certs    []CertStatus      `json:"certificates"`
+	Notify   []NotifyStatus    `json:"notify"`
 	Listen   map[string]string `json:"listen"`
 	Faults   []Fault           `json:"faults"`
 	Warnings []string          `json:"warnings"`

@@ -30,6 +30,7 @@ type Parts struct {
 	Events  Events
 	Alarms  Alarms
 	Fire    Fire
+	Notify  Notify
 	Policy  Policy
 	Log     *slog.Logger // nil: discard
 }
@@ -93,7 +94,7 @@ func (s *server) routes() []route {
 		{"GET /v1/events", s.events},
 		{"GET /v1/alarms", s.alarms},
 		{"POST /v1/alarms/{id}/ack", s.ackAlarm},
-	}, slices.Concat(s.fireRoutes(), s.policyRoutes())...)
+	}, slices.Concat(s.fireRoutes(), s.notifyRoutes(), s.policyRoutes())...)
 }
 
 // wrap turns a handler's error into an answer.
