@@ -67,7 +67,9 @@ type Interlock interface {
 	Acquire(site.DoorID) bool
 	// Force puts the door among them whatever the others do.
 	Force(site.DoorID)
-	// Release takes the door out: it is locked and closed.
+	// Release takes the door out: it is locked and closed. For a door that is
+	// not there it does nothing and wakes nobody, or two doors that are held
+	// back would wake each other for ever.
 	Release(site.DoorID)
 }
 

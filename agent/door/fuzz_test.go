@@ -1,6 +1,7 @@
 package door_test
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -47,6 +48,8 @@ func (f *fuzzed) door() door.Config {
 		if v>>7&1 == 1 {
 			c.Contact = ""
 		}
+		c.TwoPerson = v%16 == 5
+		supervised(c)
 	})
 }
 
@@ -63,13 +66,21 @@ func (f *fuzzed) command() door.Command {
 
 func (f *fuzzed) input() door.Input {
 	a := card(string(rune('a' + f.next()%3)))
-	switch f.next() % 14 {
+	switch f.next() % 19 {
 	case 0, 1:
-		return door.Grant{Access: a, ADA: f.next()%2 == 0, Function: site.Function(f.next() % 9)}
+		g := door.Grant{Access: a, ADA: f.next()%2 == 0, Function: site.Function(f.next() % 9)}
+		if first := card(string(rune('a' + f.next()%3))); f.next()%4 == 0 {
+			g.First = &first
+		}
+		return g
 	case 2:
 		return denied(site.ReasonRevoked)
 	case 3:
 		a.Reason = site.ReasonPINRequired
+		if f.next()%2 == 0 {
+			a.Reason = site.ReasonSecondPersonRequired
+		}
+		a.Reader = site.ReaderID(rune('p' + f.next()%6))
 		return door.Waiting{Access: a}
 	case 4, 5:
 		return opens
@@ -82,9 +93,15 @@ func (f *fuzzed) input() door.Input {
 	case 10:
 		return door.Fire{On: f.next()%2 == 0}
 	case 11:
-		return door.Schedule{Mode: site.Mode(f.next() % 2)}
+		return door.Schedule{Mode: site.Mode(f.next() % 2), FirstIn: f.next()%2 == 0, Since: noon.Add(time.Duration(f.next()) * s)}
 	case 12:
-		return door.Fault{Part: door.Part(f.next() % 5), On: f.next()%2 == 0}
+		return door.Fault{Part: door.Part(f.next() % 8), On: f.next()%2 == 0}
+	case 13, 14:
+		return other{insecure: f.next()%2 == 0}
+	case 15:
+		return door.Tamper{On: f.next()%2 == 0}
+	case 16:
+		return door.Bond{Secure: f.next()%2 == 0}
 	}
 	return f.command()
 }
@@ -101,6 +118,13 @@ type warden struct {
 	egress   time.Duration // the same, by what a lockdown does not stop
 	standing map[site.Kind]int
 	drive    *bool
+
+	tried    time.Duration // the last press that an interlock refused
+	kept     site.DoorKept
+	schedule door.Schedule
+	mode     string // as the log says
+
+	people int // granted and neither passed nor not
 }
 
 // note records what an input entitles to.
@@ -108,6 +132,10 @@ func (d *warden) note(before *door.State, in door.Input, now door.Now) {
 	long := max(d.cfg.Unlock, d.cfg.ADAUnlock)
 	switch in := in.(type) {
 	case door.Grant:
+		d.people++
+		if in.First != nil {
+			d.people++
+		}
 		d.allowed = max(d.allowed, now.Mono+long)
 		if in.Function == site.FunctionPassThrough {
 			d.egress = max(d.egress, now.Mono+long)
@@ -122,6 +150,8 @@ func (d *warden) note(before *door.State, in door.Input, now door.Now) {
 		if before.Refuses(in, now) == nil && (in.Op == door.OpLockdown || in.Op == door.OpMode && in.Mode == site.ModeLockdown) {
 			d.egress = 0 // it relocks at once, in mid-pulse too
 		}
+	case door.Schedule:
+		d.schedule = in
 	case door.Fire:
 		d.fire = in.On && d.cfg.Fire == door.FireRelease
 	}
@@ -136,11 +166,15 @@ func (d *warden) check(w *world, in door.Input, actions []door.Action) {
 		d.t.Fatalf("at %v, after %T: unlocked by nobody, mode %v", w.now, in, m)
 	case unlocked && m == site.ModeLockdown && !d.fire && w.now >= d.egress:
 		d.t.Fatalf("at %v, after %T: unlocked in lockdown", w.now, in)
-	case !unlocked && (d.fire || m.Unlocked()):
-		d.t.Fatalf("at %v, after %T: locked, mode %v, fire %v", w.now, in, m, d.fire)
+	case !unlocked && d.fire:
+		d.t.Fatalf("at %v, after %T: locked in spite of fire", w.now, in)
+	case !unlocked && m.Unlocked() && !w.blocked:
+		d.t.Fatalf("at %v, after %T: locked, mode %v", w.now, in, m)
+	case w.state.HeldBack() != (!unlocked && m.Unlocked()):
+		d.t.Fatalf("at %v, after %T: held back %v, locked %v, mode %v", w.now, in, w.state.HeldBack(), !unlocked, m)
 	}
-	if e, ok := in.(door.Exit); ok && e.Pressed && d.cfg.RexUnlock && !d.pressed && w.now >= d.released+door.Settle && !unlocked {
-		d.t.Fatalf("at %v: an exit press did not unlock", w.now)
+	if e, ok := in.(door.Exit); ok && e.Pressed && d.cfg.RexUnlock && !d.pressed && w.now >= d.released+door.Settle {
+		d.exit(w, unlocked)
 	}
 	if e, ok := in.(door.Exit); ok {
 		if d.pressed && !e.Pressed {
@@ -154,9 +188,26 @@ func (d *warden) check(w *world, in door.Input, actions []door.Action) {
 	for i, a := range actions {
 		d.action(w, i, a)
 	}
+	if d.people < 0 || d.people > 8 || d.people > 0 && d.cfg.Contact == "" {
+		d.t.Fatalf("at %v, after %T: %d people on their way", w.now, in, d.people)
+	}
 	if d.drive == nil || *d.drive != (unlocked == (d.cfg.Fail == door.FailSecure)) {
 		d.t.Fatalf("at %v, after %T: the strike was not driven to locked %v", w.now, in, !unlocked)
 	}
+}
+
+// exit checks a new press: nothing refuses it but an interlock, and that not
+// twice in a row.
+func (d *warden) exit(w *world, unlocked bool) {
+	d.t.Helper()
+	if unlocked {
+		d.tried = -time.Hour
+		return
+	}
+	if !w.blocked || w.now-d.tried <= door.DefaultExitRepeat {
+		d.t.Fatalf("at %v: an exit press did not unlock (interlock %v, tried at %v)", w.now, w.blocked, d.tried)
+	}
+	d.tried = w.now
 }
 
 func (d *warden) action(w *world, i int, a door.Action) {
@@ -167,16 +218,23 @@ func (d *warden) action(w *world, i int, a door.Action) {
 			d.t.Fatalf("at %v: the strike is action %d", w.now, i)
 		}
 		d.drive = &a.Energise
+	case door.Keep:
+		d.kept = a.Kept
+	case door.Passed, door.NotPassed:
+		d.people--
 	case door.Emit:
 		e := a.Event
 		if e.Door != "front" || e.Time.IsZero() {
 			d.t.Fatalf("at %v: event without door or time: %+v", w.now, e)
 		}
+		if e.Kind == site.KindMode {
+			d.mode = e.Mode
+		}
 		key := e.Kind
 		switch e.Kind {
 		case site.KindFault:
 			key += site.Kind(" " + e.Text)
-		case site.KindDoorForced, site.KindDoorHeld, site.KindDoorHeldWarning, site.KindFire:
+		case site.KindDoorForced, site.KindDoorHeld, site.KindDoorHeldWarning, site.KindFire, site.KindTamper:
 		default:
 			return
 		}
@@ -196,29 +254,72 @@ func FuzzStep(f *testing.F) {
 	f.Add([]byte{1, 10, 0, 0, 1, 0, 60, 0, 4, 120, 0, 6})
 	f.Add([]byte{9, 0, 0, 13, 5, 0, 9, 50, 0, 8, 50, 0, 0, 0, 3, 110, 0, 10, 0})
 	f.Add([]byte{0, 110, 0, 4, 255, 0, 6, 210, 0, 8, 220, 0, 9})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		in := fuzzed{b[:min(len(b), 600)]}
-		w := world{mute: true, cfg: in.door(), untrusted: in.next()%4 == 0}
-		d := warden{t: t, cfg: &w.cfg, released: -time.Hour, standing: map[site.Kind]int{}}
-		d.check(&w, door.Start{}, w.step(door.Start{}))
-		for len(in.b) > 0 {
-			to := w.now + in.gap()
-			for n := 0; ; n++ {
-				next, ok := w.state.Next(&w.cfg)
-				if !ok || next > to {
-					break
-				}
-				if n > 10_000 {
-					t.Fatalf("at %v: 10000 ticks in one gap", w.now)
-				}
-				w.now = next
-				d.check(&w, door.Tick{}, w.step(door.Tick{}))
+	f.Fuzz(func(t *testing.T, b []byte) { watch(t, b[:min(len(b), 600)]) })
+}
+
+// TestPromises does the same with random sequences of inputs.
+func TestPromises(t *testing.T) {
+	seed := theSeed(t)
+	for n := range howMany(300, 3_000, 30_000) {
+		r := rand.New(rand.NewPCG(seed, uint64(n)))
+		b := make([]byte, 600)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+			if r.IntN(3) == 0 { // short gaps and small choices
+				b[i] %= 20
 			}
-			w.now = to
-			x := in.input()
-			before := w.state
-			d.note(&before, x, w.instant())
-			d.check(&w, x, w.step(x))
 		}
-	})
+		if watch(t, b); t.Failed() {
+			t.Fatalf("sequence %d", n)
+		}
+	}
+}
+
+// watch runs a door by bytes under the eyes of a warden, then starts it again
+// from what it kept: it must be what its log says.
+func watch(t *testing.T, b []byte) {
+	t.Helper()
+	in := fuzzed{b}
+	w := world{mute: true, cfg: in.door(), untrusted: in.next()%4 == 0}
+	d := warden{t: t, cfg: &w.cfg, released: -time.Hour, tried: -time.Hour, mode: "secured", standing: map[site.Kind]int{}}
+	d.check(&w, door.Start{}, w.step(door.Start{}))
+	for len(in.b) > 0 {
+		to := w.now + in.gap()
+		for n := 0; ; n++ {
+			next, ok := w.state.Next(&w.cfg)
+			if !ok || next > to {
+				break
+			}
+			if n > 10_000 {
+				t.Fatalf("at %v: 10000 ticks in one gap", w.now)
+			}
+			w.now = next
+			d.check(&w, door.Tick{}, w.step(door.Tick{}))
+		}
+		w.now = to
+		x := in.input()
+		if o, ok := x.(other); ok {
+			w.blocked, x = o.insecure, door.Tick{}
+		}
+		before := w.state
+		d.note(&before, x, w.instant())
+		d.check(&w, x, w.step(x))
+	}
+	d.restart(&w)
+}
+
+// restart starts the door again from the last Keep and the last words of its
+// schedule.
+func (d *warden) restart(w *world) {
+	d.t.Helper()
+	again := world{mute: true, cfg: w.cfg, now: w.now, untrusted: w.untrusted}
+	again.step(door.Start{Kept: d.kept, Open: w.state.Open()})
+	again.step(d.schedule)
+	want, from := w.state.Mode()
+	if got, by := again.state.Mode(); got != want || by != from || got.String() != d.mode {
+		d.t.Fatalf("after a restart at %v the mode is %v by %v, before it was %v by %v; the log says %s", w.now, got, by, want, from, d.mode)
+	}
+	if again.state.Locked() == again.state.Status(&w.cfg).Mode.Unlocked() {
+		d.t.Fatalf("after a restart locked %v, mode %v", again.state.Locked(), want)
+	}
 }
