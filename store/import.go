@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime/debug"
 	"slices"
 
@@ -174,74 +173,6 @@ func (s *Store) runImport(ctx context.Context, by string, source site.Source, ro
 		}
 	}
 	return im.res, nil
-}
-
-// read parses all rows into the stage.
-func (im *importer) read(rows Rows) error {
-	p := im.parser()
-	var row Row
-	var out parsed
-	var scratch []byte
-	for n := 1; ; n++ {
-		if n%1024 == 0 {
-			if err := im.ctx.Err(); err != nil {
-				return err
-			}
-			im.opt.Progress(n, 0)
-		}
-		err := rows.Next(&row)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil && n > MaxImportRows {
-			err = &RecordError{Record: n, Err: fmt.Errorf("more than %d records", MaxImportRows)}
-		}
-		if err != nil {
-			if re, ok := errors.AsType[*RecordError](err); ok {
-				im.faults.add(re)
-				break
-			}
-			return err
-		}
-		im.res.Rows = n
-		if err = p.parse(&row, &out); err == nil {
-			scratch, err = im.st.add(&out, n, scratch)
-		}
-		if err != nil {
-			re, ok := errors.AsType[*RecordError](err)
-			if !ok {
-				return err
-			}
-			re.Record = n
-			im.faults.add(re)
-		}
-	}
-	twice, err := im.st.finish()
-	if err != nil {
-		return err
-	}
-	for _, re := range twice {
-		im.faults.add(re)
-	}
-	return im.verdict()
-}
-
-func (im *importer) parser() *rowParser {
-	p := &rowParser{s: im.s, src: im.src, formats: im.opt.Formats, doors: im.opt.Doors,
-		schedules: make(map[site.ScheduleID]bool), levels: make(map[site.LevelID]bool),
-		rights: make(map[string][]site.Right), levelSets: make(map[string][]site.LevelID)}
-	pol := im.s.Snapshot()
-	for _, v := range pol.Schedules {
-		if v.Source == im.source {
-			p.schedules[v.ID] = true
-		}
-	}
-	for _, v := range pol.Levels {
-		if v.Source == im.source {
-			p.levels[v.ID] = true
-		}
-	}
-	return p
 }
 
 func (im *importer) verdict() error {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.etcd.io/bbolt"
 )
@@ -160,7 +161,7 @@ func (im *importer) makeHolders() error {
 			list = append(list, named{n, im.st.names[i]})
 		}
 	}
-	write := func(bucket []byte, record func(named) (k, payload []byte)) error {
+	write := func(list []named, bucket []byte, record func(named) (k, payload []byte)) error {
 		for part := range slices.Chunk(list, mergeRows) {
 			err := im.step(func(tx *bbolt.Tx, _ *header) error {
 				b := tx.Bucket(bucket)
@@ -179,17 +180,22 @@ func (im *importer) makeHolders() error {
 		}
 		return nil
 	}
-	err = write(bucketHolder, func(v named) ([]byte, []byte) {
+	// The order of nameKey: the zero byte behind a name is below all others.
+	byName := slices.Clone(list)
+	var sorted sync.WaitGroup
+	sorted.Go(func() {
+		slices.SortFunc(byName, func(a, b named) int {
+			return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(a.n, b.n))
+		})
+	})
+	err = write(list, bucketHolder, func(v named) ([]byte, []byte) {
 		return holderKey(v.n), appendHolder(nil, im.src, v.name)
 	})
+	sorted.Wait()
 	if err != nil {
 		return err
 	}
-	// The order of nameKey: the zero byte behind a name is below all others.
-	slices.SortFunc(list, func(a, b named) int {
-		return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(a.n, b.n))
-	})
-	return write(bucketName, func(v named) ([]byte, []byte) { return nameKey(im.src, v.name, v.n), nil })
+	return write(byName, bucketName, func(v named) ([]byte, []byte) { return nameKey(im.src, v.name, v.n), nil })
 }
 
 // fillPercent packs pages that are written in order.

@@ -72,7 +72,8 @@ func (r *Row) Set(column, value string) error {
 
 // Rows gives the rows of an import one by one. Next returns io.EOF at the end
 // and a *RecordError, with Record from 1, for a row that cannot be read; after
-// any error there are no more rows.
+// any error there are no more rows. An import calls it on one goroutine of its own,
+// and returns after the last call has.
 type Rows interface {
 	Next(*Row) error
 }
