@@ -111,6 +111,7 @@ func (r *Receiver) skip(n int, text string) {
 	r.stats.Skipped += uint64(n)
 	r.mu.Unlock()
 	r.drop(n)
+	r.failures = 0 // the next one gets tries of its own
 }
 
 func acknowledgedOnly(ev *site.Event) bool { _, ok := acknowledged(ev); return ok }

@@ -177,6 +177,32 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// Each refused alarm gets the same tries; one that a gateway fails in between
+// does not count.
+func TestRefusedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, d := hooked(t, notify.Config{})
+		tries := map[site.EventSeq]int{}
+		d.answers(func(_ http.ResponseWriter, c call) int {
+			if c.Event.Seq == 3 {
+				return http.StatusOK
+			}
+			tries[c.Event.Seq]++ // one call at a time
+			if tries[c.Event.Seq]%2 == 0 {
+				return http.StatusBadGateway
+			}
+			return http.StatusBadRequest
+		})
+		p.start()
+		p.happen(site.KindDoorForced, site.KindDoorHeld, site.KindFire)
+		after(4 * time.Hour)
+		p.want("after both were skipped", d.got(), seqs(3))
+		if diff := cmp.Diff(map[site.EventSeq]int{1: 23, 2: 23}, tries); diff != "" || len(p.log.skips()) != 2 {
+			t.Errorf("skips %q, tries (-want +got):\n%s", p.log.skips(), diff)
+		}
+	})
+}
+
 // Two receivers that refuse everything do not feed each other for ever.
 func TestSkippedFaultsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
