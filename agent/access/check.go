@@ -138,13 +138,7 @@ func area(r site.Reason) site.Reason {
 // pin says what is asked of a record and what came of it.
 func (e *eval) pin(c *site.Credential) PIN {
 	v := e.req.PIN
-	switch {
-	case e.req.ByPIN:
-		if v == PINWrong || v == PINLockedOut {
-			return v
-		}
-		return PINRight // it found the record
-	case v == PINNotAsked:
+	if v == PINNotAsked && !e.req.ByPIN {
 		return v
 	}
 	for _, o := range e.req.PINs {
@@ -152,10 +146,13 @@ func (e *eval) pin(c *site.Credential) PIN {
 			v = o.PIN
 		}
 	}
-	if v == PINNotAsked || v > PINLockedOut {
-		return PINAsked
+	switch {
+	case v == PINRight || v == PINWrong || v == PINLockedOut:
+		return v
+	case e.req.ByPIN:
+		return PINRight // it found the record
 	}
-	return v
+	return PINAsked
 }
 
 // pin judges what came of a PIN. A lock-out refuses whether one was given or not.

@@ -76,7 +76,7 @@ type Request struct {
 	// PIN is what is asked and what came of it, for all records but those of
 	// PINs. A PIN belongs to one record: where a card has several, say in PINs
 	// for which the PIN is right, and PINAsked here. PINs is not looked at
-	// where no PIN is asked.
+	// where no PIN is asked and none has found the records.
 	//
 	// Judge the lock-out before a PIN is compared, and count each comparison
 	// that fails, whatever reason the decision then has: otherwise a door in

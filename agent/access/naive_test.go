@@ -169,7 +169,7 @@ func naivePIN(q access.Request, c site.Credential) site.Reason {
 	}
 	last := q.PIN
 	for _, o := range q.PINs {
-		if o.Credential == c.ID && !q.ByPIN {
+		if o.Credential == c.ID {
 			last = o.PIN
 		}
 	}

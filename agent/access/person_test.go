@@ -62,6 +62,9 @@ func TestPersons(t *testing.T) {
 		{"alone, nobody's", nil, byPIN(access.PINRight), site.ReasonPINWrong, "pin: given, no card: refused: pin_wrong"},
 		{"alone, locked out", nil, byPIN(access.PINLockedOut), site.ReasonPINLockedOut, "pin: locked out, not compared, no card: refused: pin_locked_out"},
 		{"alone, locked out and found", one(), byPIN(access.PINLockedOut), site.ReasonPINLockedOut, ""},
+		{"alone, locked out with the card", one(), byPIN(access.PINRight, func(r *access.Request) {
+			r.PINs = []access.PINOf{{Credential: "c1", PIN: access.PINLockedOut}}
+		}), site.ReasonPINLockedOut, ""},
 		{"alone, nobody's, lockdown", nil, byPIN(access.PINRight, mode(site.ModeLockdown)), site.ReasonLockdown, ""},
 		{"alone, nobody's, reader closed", nil, byPIN(access.PINLockedOut, func(r *access.Request) { r.ReaderClosed = true }), site.ReasonReaderClosed, ""},
 		{"alone, nobody's, interlock", nil, byPIN(access.PINRight, func(r *access.Request) { r.Interlocked = true }), site.ReasonInterlock, "area: no verdict, another door of the interlock is not secure: refused: interlock"},

@@ -215,13 +215,14 @@ func checkInvariants(t *testing.T, w world, d access.Decision) {
 func checkPersons(t *testing.T, w world, c site.Credential) {
 	t.Helper()
 	right := w.req.PIN == access.PINNotAsked || w.req.PIN == access.PINRight
-	for _, o := range w.req.PINs {
-		if o.Credential == c.ID && w.req.PIN != access.PINNotAsked {
-			right = o.PIN == access.PINRight
-		}
-	}
+	refuses := func(v access.PIN) bool { return v == access.PINWrong || v == access.PINLockedOut }
 	if w.req.ByPIN {
-		right = w.req.PIN != access.PINWrong && w.req.PIN != access.PINLockedOut
+		right = !refuses(w.req.PIN)
+	}
+	for _, o := range w.req.PINs {
+		if o.Credential == c.ID && (w.req.ByPIN || w.req.PIN != access.PINNotAsked) {
+			right = o.PIN == access.PINRight || w.req.ByPIN && !refuses(o.PIN)
+		}
 	}
 	if !right {
 		t.Errorf("granted with PIN %d, %v", w.req.PIN, w.req.PINs)
