@@ -48,6 +48,7 @@ type App struct {
 	storeErr error
 	kept     map[site.DoorID]site.DoorKept
 	policy   *policyHolder
+	areas    *areaBook
 	doors    doorSet
 	enrol    enroller
 	readers  map[site.ReaderID]*reader.Reader
@@ -194,7 +195,8 @@ func (a *App) runDoors(ctx context.Context) error {
 	for _, c := range a.cfg.Doors {
 		d, err := door.New(c, door.Deps{
 			Strike: a.strikes[c.ID], Inputs: a.inputs[c.ID],
-			Decider: a.policy.decider(c.ID), Log: a.sink, Keeper: doorKeeper{a.store}, Clock: a.clock.Clock,
+			Decider: a.policy.decider(c, a.areas), Log: a.sink, Keeper: doorKeeper{a.store}, Clock: a.clock.Clock,
+			Interlock: a.areas, Passages: a.areas,
 			Kept: a.kept[c.ID], Show: a.show, Logger: a.log,
 		})
 		if err != nil {

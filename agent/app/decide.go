@@ -2,157 +2,282 @@ package app
 
 import (
 	"errors"
-	"sync"
-	"sync/atomic"
 
 	"gatehouse/agent/access"
 	"gatehouse/agent/card"
-	"gatehouse/agent/config"
 	"gatehouse/agent/door"
 	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
 	"gatehouse/store"
 )
 
-// policyHolder has the store, or why there is none, and the compiled snapshot
-// of its schedules, levels and holidays.
-type policyHolder struct {
-	cfg   *config.Config
-	clock *clockWatch
-	store *store.Store // nil: it could not be opened
-	err   error        // why
-
-	compiled atomic.Pointer[compiledPolicy]
-	mu       sync.Mutex // one compiles at a time
-}
-
-type compiledPolicy struct {
-	until  <-chan struct{} // closed by the store's next change
-	policy *access.Policy  // nil: there never was a policy
-}
-
-// current reports whether the store has not changed since.
-func (c *compiledPolicy) current() bool {
-	if c == nil {
-		return false
-	}
-	select {
-	case <-c.until:
-		return false
-	default:
-		return true
-	}
-}
-
-// policy returns the compiled snapshot of what the store has now. A change that
-// was acknowledged is in it.
-func (h *policyHolder) policy() *access.Policy {
-	if c := h.compiled.Load(); c.current() {
-		return c.policy
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c := h.compiled.Load(); c.current() {
-		return c.policy
-	}
-	c := &compiledPolicy{until: h.store.Changed()}
-	if from := h.store.Snapshot(); from.Version > 0 {
-		c.policy = access.Compile(h.cfg.Site.Zone, from.Schedules, from.Levels, from.Holidays)
-	}
-	h.compiled.Store(c)
-	return c.policy
-}
-
-// lookup fills in what the store says of the presented bits: the policy, the
-// records, or the fault.
-func (h *policyHolder) lookup(req *access.Request, dst []site.Credential) (*access.Policy, []site.Credential) {
-	req.Formats = h.cfg.Cards
-	if h.store == nil {
-		// A fault is more than no policy: say what is wrong.
-		req.Fault = h.err
-		return access.Compile(h.cfg.Site.Zone, nil, nil, nil), nil
-	}
-	p := h.policy()
-	if req.Bits.Len() == 0 || req.Bits.Len() > card.MaxBlockBits {
-		return p, nil
-	}
-	recs, err := h.store.LookupBits(req.Bits, dst)
-	if err != nil {
-		req.Fault = err
-		if p == nil {
-			p = access.Compile(h.cfg.Site.Zone, nil, nil, nil)
-		}
-	}
-	return p, recs
-}
-
-// cardRef is what people see of a card that may not be enrolled.
-func (h *policyHolder) cardRef(bits card.Bits) site.CardRef {
-	var ref site.CardRef
-	if block, err := bits.Block(); err == nil && h.store != nil {
-		ref.Tag = h.store.Tag(block)
-	}
-	if found := h.cfg.Cards.Decode(bits); len(found) > 0 {
-		ref.Last2 = found[0].Number.Last2()
-	}
-	return ref
-}
-
 // doorDecider decides at one door. It is called on the door's goroutine only,
 // so it may reuse its records.
 type doorDecider struct {
 	*policyHolder
-	door    site.DoorID
-	closed  map[site.ReaderID]bool // readers whose mode is closed
-	pin     map[site.ReaderID]bool // readers that want a PIN, which nobody can give yet
-	records []site.Credential
+	door      site.DoorID
+	twoPerson bool
+	areas     *areaBook
+	records   []site.Credential
 }
 
-func (h *policyHolder) decider(id site.DoorID) *doorDecider {
-	d := &doorDecider{policyHolder: h, door: id, closed: map[site.ReaderID]bool{}, pin: map[site.ReaderID]bool{}}
-	for _, r := range h.cfg.Readers {
-		d.closed[r.ID] = r.Mode == reader.ModeClosed
-		d.pin[r.ID] = r.Mode == reader.ModeCardPIN || r.Mode == reader.ModePIN
+func (h *policyHolder) decider(cfg door.Config, areas *areaBook) *doorDecider {
+	return &doorDecider{policyHolder: h, door: cfg.ID, twoPerson: cfg.TwoPerson, areas: areas}
+}
+
+// readerMode is what a reader asks for now: its mode, or that of the first of
+// its schedules that holds. A reader that nobody named asks for a card: a Hive
+// device without a place of its own.
+func (h *policyHolder) readerMode(id site.ReaderID, clock site.Clock) reader.Mode {
+	for _, r := range h.cfg.ReaderModes[id] {
+		if r.Schedule == "" {
+			return r.Mode
+		}
+		if h.store == nil {
+			continue
+		}
+		if on, _ := h.policy().Active(r.Schedule, clock); on {
+			return r.Mode
+		}
 	}
-	return d
+	for i := range h.cfg.Readers {
+		if h.cfg.Readers[i].ID == id {
+			return h.cfg.Readers[i].Mode
+		}
+	}
+	return reader.ModeCard
 }
 
 // request says what is asked at the door.
 func (d *doorDecider) request(p door.Presented, mode site.Mode) access.Request {
-	req := access.Request{Door: d.door, Reader: p.Reader, Bits: p.Bits, Clock: d.clock.Clock(), Mode: mode, ReaderClosed: d.closed[p.Reader]}
-	if d.pin[p.Reader] {
-		req.PIN = access.PINAsked
-	}
-	return req
+	return access.Request{Door: d.door, Reader: p.Reader, Bits: p.Bits, Clock: d.clock.Clock(), Mode: mode, TwoPerson: d.twoPerson}
 }
 
-// Decide judges what was presented. A counted use is taken before the door
-// opens: in memory at once, on disk with the next group commit.
-func (d *doorDecider) Decide(p door.Presented, _ *door.Pending, mode site.Mode) door.Decision {
+// Decide judges what was presented: a card, the PIN of a card that waits, or a
+// PIN alone.
+func (d *doorDecider) Decide(p door.Presented, w *door.Pending, mode site.Mode) door.Decision {
 	req := d.request(p, mode)
-	var policy *access.Policy
-	policy, d.records = d.lookup(&req, d.records[:0])
-	dec := access.Decide(policy, d.records, req)
-	if dec.Outcome == access.Granted && countsUses(dec.Credential) {
-		d.countUse(&dec)
+	asks := d.readerMode(p.Reader, req.Clock)
+	switch {
+	case p.PIN == "" || p.Bits.Len() > 0: // a PIN beside a card is asked for by itself
+		return d.card(p, w, req, asks)
+	case w != nil && w.Decision.Reason == site.ReasonPINRequired && w.Presented.Reader == p.Reader:
+		return d.pinOfCard(p, w, req)
 	}
-	out := door.Decision{Decision: dec}
-	if dec.Credential == nil {
-		out.Card = d.cardRef(p.Bits)
+	return d.pinAlone(p, w, req, asks)
+}
+
+// card judges a card. One at a reader that takes PINs only, or nothing, finds it
+// closed.
+func (d *doorDecider) card(p door.Presented, w *door.Pending, req access.Request, asks reader.Mode) door.Decision {
+	d.asking(&req, asks)
+	policy, records := d.lookup(&req, d.records[:0])
+	d.records = records
+	first := d.with(w, &req)
+	return d.settle(d.judgeCard(policy, records, &req), &req, p, first)
+}
+
+// asking says what the reader asks of one who shows a card.
+func (*doorDecider) asking(req *access.Request, asks reader.Mode) {
+	req.ReaderClosed = asks == reader.ModeClosed || asks == reader.ModePIN
+	if asks == reader.ModeCardPIN {
+		req.PIN = access.PINAsked
+	}
+}
+
+// judgeCard decides on a card. A PIN is not asked of one that is locked out.
+func (d *doorDecider) judgeCard(policy *access.Policy, records []site.Credential, req *access.Request) access.Decision {
+	dec := d.judge(policy, records, req)
+	if dec.Outcome == access.Waiting && dec.Reason == site.ReasonPINRequired && d.lockedOut(dec.Credential.ID, req) {
+		req.PINs = []access.PINOf{{Credential: dec.Credential.ID, PIN: access.PINLockedOut}}
+		return d.judge(policy, records, req)
+	}
+	return dec
+}
+
+// pinOfCard judges a card that waits, with the PIN that was typed for it. Right
+// or wrong, the card waits no longer.
+func (d *doorDecider) pinOfCard(p door.Presented, w *door.Pending, req access.Request) door.Decision {
+	req.Bits, req.PIN = w.Presented.Bits, access.PINAsked
+	id := w.Decision.Credential.ID
+	policy, records := d.lookup(&req, d.records[:0])
+	d.records = records
+	verdict, duress := d.checkPIN(id, p.PIN, &req)
+	req.PINs = []access.PINOf{{Credential: id, PIN: verdict}}
+	first := d.with(w.First, &req)
+	out := d.settle(d.judge(policy, records, &req), &req, w.Presented, first)
+	out.Completes = true
+	out.Duress = out.Duress || duress && out.Outcome != access.Refused
+	return out
+}
+
+// pinAlone judges a PIN without a card, where the reader takes one.
+func (d *doorDecider) pinAlone(p door.Presented, w *door.Pending, req access.Request, asks reader.Mode) door.Decision {
+	req.ByPIN, req.Bits = true, card.Bits{}
+	req.ReaderClosed = !takesPINOnly(asks)
+	policy, _ := d.lookup(&req, nil)
+	if req.ReaderClosed {
+		return door.Decision{Decision: access.Decision{Reason: site.ReasonReaderClosed}}
+	}
+	records, duress := d.findPIN(p.PIN, &req)
+	d.records = records
+	first := d.with(w, &req)
+	out := d.settle(d.judge(policy, records, &req), &req, p, first)
+	out.Duress = out.Duress || duress && out.Outcome != access.Refused
+	return out
+}
+
+// lockedOut reports whether too many PINs of a credential were wrong; without
+// one, at the reader.
+func (d *doorDecider) lockedOut(id site.CredentialID, req *access.Request) bool {
+	return d.areas.owner.LockedOut(lockKey(id, req.Reader), req.Clock.Now)
+}
+
+// checkPIN compares a PIN, unless too many were wrong. Each that is wrong counts,
+// whatever the decision comes to.
+func (d *doorDecider) checkPIN(id site.CredentialID, pin site.PIN, req *access.Request) (verdict access.PIN, duress bool) {
+	if d.lockedOut(id, req) {
+		return access.PINLockedOut, false
+	}
+	if d.store == nil {
+		return access.PINAsked, false // the fault stands in the request
+	}
+	ok, duress, err := d.store.CheckPIN(id, string(pin))
+	if err != nil {
+		req.Fault = err
+		return access.PINAsked, false
+	}
+	d.areas.tried(lockKey(id, req.Reader), ok, req.Reader, req.Clock.Now)
+	if !ok {
+		return access.PINWrong, false
+	}
+	return access.PINRight, duress
+}
+
+// findPIN finds the credential of a PIN alone.
+func (d *doorDecider) findPIN(pin site.PIN, req *access.Request) (records []site.Credential, duress bool) {
+	if d.lockedOut("", req) {
+		req.PIN = access.PINLockedOut
+		return nil, false
+	}
+	if d.store == nil {
+		return nil, false
+	}
+	records, duress, err := d.store.LookupPIN(pin, d.records[:0])
+	if err != nil {
+		req.Fault = err
+		return nil, false
+	}
+	d.areas.tried(lockKey("", req.Reader), len(records) > 0, req.Reader, req.Clock.Now)
+	req.PIN = access.PINWrong
+	for _, c := range records {
+		req.PIN = access.PINRight
+		if d.lockedOut(c.ID, req) {
+			req.PINs = append(req.PINs, access.PINOf{Credential: c.ID, PIN: access.PINLockedOut})
+		}
+	}
+	return records, duress
+}
+
+// with makes the request that of a second person where one is waited for, and
+// returns the first one. Who may not pass any more does not wait any more.
+func (d *doorDecider) with(w *door.Pending, req *access.Request) *door.Pending {
+	if w == nil || w.Decision.Reason != site.ReasonSecondPersonRequired {
+		return nil
+	}
+	again := *req
+	again.Reader, again.Bits, again.PIN, again.PINs, again.ByPIN = w.Presented.Reader, w.Presented.Bits, access.PINNotAsked, nil, false
+	policy, records := d.lookup(&again, nil)
+	if w.Presented.Bits.Len() == 0 { // he came by a PIN alone
+		again.ByPIN, again.PIN = true, access.PINRight
+		records = []site.Credential{*w.Decision.Credential}
+		if d.store != nil {
+			if c, err := d.store.FindCredential(string(w.Decision.Credential.ID)); err == nil {
+				records[0] = c
+			}
+		}
+	}
+	if dec := access.Decide(policy, records, again); dec.Outcome != access.Waiting || dec.Credential.Holder != w.Decision.Credential.Holder {
+		return nil
+	}
+	req.With = w.Decision.Credential.Holder
+	return w
+}
+
+// judge decides: first without the areas, then with what they say of the holder
+// that would pass.
+func (d *doorDecider) judge(policy *access.Policy, records []site.Credential, req *access.Request) access.Decision {
+	req.Area = ""
+	dec := access.Decide(policy, records, *req)
+	if v := d.areas.verdict(&dec, req, req.Clock.Now); v != "" {
+		req.Area = v
+		dec = access.Decide(policy, records, *req)
+	}
+	return dec
+}
+
+// settle takes what a grant takes: places in the area, a counted use (in memory
+// at once, on disk with the next group commit).
+func (d *doorDecider) settle(dec access.Decision, req *access.Request, p door.Presented, first *door.Pending) door.Decision {
+	persons := []passing{{dec.Credential, req.Reader}}
+	if first != nil {
+		persons = append(persons, passing{first.Decision.Credential, first.Presented.Reader})
+	}
+	if dec.Outcome == access.Granted {
+		if r := d.takeAll(persons, req); r != "" {
+			dec.Outcome, dec.Reason = access.Refused, r
+		}
+	}
+	out := door.Decision{Decision: dec, Out: d.areas.leadsOut(p.Reader)}
+	if dec.Outcome == access.Granted && first != nil {
+		out.Completes, out.Duress = true, first.Decision.Duress
+	}
+	if c := dec.Credential; c == nil {
+		if p.Bits.Len() > 0 {
+			out.Card = d.cardRef(p.Bits)
+		}
+	} else if dec.Outcome == access.Waiting {
+		kept := *c // the records are reused, and this one waits
+		out.Credential = &kept
 	}
 	return out
+}
+
+// passing is one person of a grant.
+type passing struct {
+	credential *site.Credential
+	reader     site.ReaderID
+}
+
+// takeAll takes for all persons or for none, and says what refuses.
+func (d *doorDecider) takeAll(persons []passing, req *access.Request) site.Reason {
+	for i, p := range persons {
+		r := d.areas.reserve(p.reader, p.credential.Holder, req.Clock.Now)
+		if r == "" && countsUses(p.credential) {
+			r = d.countUse(p.credential.ID)
+		}
+		if r == "" {
+			continue
+		}
+		for _, q := range persons[:i+1] {
+			d.areas.cancel(q.reader, q.credential.Holder)
+		}
+		return r
+	}
+	return ""
 }
 
 func countsUses(c *site.Credential) bool {
 	return c.Uses > 0 || c.Function == site.FunctionOneTime
 }
 
-func (d *doorDecider) countUse(dec *access.Decision) {
-	_, err := d.store.CountUse(dec.Credential.ID)
+func (d *doorDecider) countUse(id site.CredentialID) site.Reason {
+	_, err := d.store.CountUse(id)
 	switch {
 	case errors.Is(err, store.ErrUsedUp):
-		dec.Outcome, dec.Reason = access.Refused, site.ReasonUsedUp
+		return site.ReasonUsedUp
 	case err != nil:
-		dec.Outcome, dec.Reason = access.Refused, site.ReasonFault
+		return site.ReasonFault
 	}
+	return ""
 }

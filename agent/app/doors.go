@@ -162,6 +162,12 @@ func (s *doorSet) Inputs(id site.DoorID) (control.Inputs, error) {
 		if c.Rex != "" {
 			out.Exit = &live.Pressed
 		}
+		if c.Tamper != "" {
+			out.Tamper = &live.Tampered
+		}
+		if c.Bond != "" {
+			out.Secure = &live.Secure
+		}
 	}
 	return out, nil
 }

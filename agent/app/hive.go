@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"time"
 
 	"gatehouse/agent/access"
 	"gatehouse/agent/card"
@@ -117,12 +118,14 @@ type presenter struct {
 	doors   *doorSet
 	enrol   *enroller
 	readers map[site.ReaderID]site.DoorID
+	pads    map[site.ReaderID]*keypad // each belongs to its reader's goroutine
 }
 
 func newPresenter(doors *doorSet, enrol *enroller, readers []reader.Config) presenter {
-	p := presenter{doors, enrol, map[site.ReaderID]site.DoorID{}}
+	p := presenter{doors, enrol, map[site.ReaderID]site.DoorID{}, map[site.ReaderID]*keypad{}}
 	for _, r := range readers {
 		p.readers[r.ID] = r.Door
+		p.pads[r.ID] = &keypad{}
 	}
 	return p
 }
@@ -133,11 +136,23 @@ func (p presenter) Present(ctx context.Context, r site.ReaderID, b card.Bits) {
 	if err != nil || p.enrol.take(r, b) {
 		return // taken; or no such door, which the settings do not allow
 	}
+	p.pads[r].clear() // keys before a card are not its PIN
 	// ErrBusy is recorded by the door; after the door has stopped nothing is
 	// decided any more.
 	_, _ = d.Present(ctx, door.Presented{Reader: r, Bits: b})
 }
 
-// Key drops keys: PIN entry is not in this build, and config refuses readers
-// that want one.
-func (presenter) Key(context.Context, site.ReaderID, card.Key) {}
+// Key collects keys and lets the door decide on the PIN that they make.
+func (p presenter) Key(ctx context.Context, r site.ReaderID, k card.Key) {
+	pad := p.pads[r]
+	if pad == nil {
+		return
+	}
+	pin, ok := pad.key(k, time.Now())
+	if !ok {
+		return
+	}
+	if d, err := p.doors.door(p.readers[r]); err == nil {
+		_, _ = d.Present(ctx, door.Presented{Reader: r, PIN: pin})
+	}
+}

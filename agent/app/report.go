@@ -83,6 +83,9 @@ func (a *App) readerStatus() []control.ReaderStatus {
 		if offline[r.ID] {
 			st.Fault = "offline"
 		}
+		if on := a.readers[r.ID]; on != nil {
+			st.Fault = strings.Join(on.Trouble(), "; ")
+		}
 		out = append(out, st)
 	}
 	return out
@@ -125,6 +128,7 @@ var advice = []struct{ prefix, cause, do string }{
 	{"spool.write", "the event log cannot be written: the disk is full, read-only or broken", "free space in the state folder, or replace the storage; events wait in memory meanwhile"},
 	{"spool.damaged", "a file of the event log was altered; it was set aside", "keep STATE/quarantine for a look; a new log was begun, and events_lost says what is missing"},
 	{"spool.budget", "the event budget is reached and nothing may be trimmed", "raise events.budget, or bring the consumer that is behind back"},
+	{"inputs", "STATE/inputs.json could not be read or cannot be written", "free space in the state folder, or replace the storage; look at `gatehouse fire status` and at the doors"},
 	{"input", "an input of the site cannot be read, so it counts as it was", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"output", "an output cannot be driven", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"door", "a line of the door cannot be driven or read, or a button is stuck", "check the wiring of that door; see `gatehouse door test`"},

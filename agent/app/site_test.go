@@ -223,7 +223,7 @@ func itoa(n site.EventSeq) string { return fmt.Sprint(uint64(n)) }
 // build makes an agent that does not run yet.
 func (s *testSite) build() *app.App {
 	s.t.Helper()
-	cfg, issues, err := config.Load(filepath.Join(s.dir, "site.yaml"), config.Options{})
+	cfg, issues, err := config.Load(filepath.Join(s.dir, "site.yaml"), config.Options{Parts: config.AllParts()})
 	if err == nil {
 		err = config.Err(issues)
 	}

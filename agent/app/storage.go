@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"gatehouse/agent/site"
@@ -28,6 +29,10 @@ func (a *App) runStore(ctx context.Context) error {
 		g.Add(task.Func("store", a.store.Run), task.Policy{})
 		g.Add(task.Func("kept states", a.keepAgain), task.Policy{})
 	}
+	if err := a.openAreas(ctx); err != nil {
+		return err
+	}
+	g.Add(a.areas, task.Policy{})
 	g.Add(a.alarms, task.Policy{})
 	err := a.within(ctx, g, a.runDoors)
 	if a.store != nil {
@@ -73,6 +78,20 @@ func (a *App) storeOpened(ctx context.Context, rep store.Report) {
 	}
 	a.kept = a.keptFromLog(ctx)
 	a.keepAll(ctx, a.kept)
+}
+
+// openAreas takes up who is where. What cannot be read is a fault that stands
+// until the next start; the doors run with what there is.
+func (a *App) openAreas(ctx context.Context) error {
+	var err error
+	if a.areas, err = newAreaBook(a.cfg, filepath.Join(a.cfg.StateDir, "areas.json"), a.sink, a.clock.Clock, &a.doors); err != nil {
+		return err
+	}
+	if err := a.areas.load(ctx, a.spool); err != nil {
+		a.health.Set("areas", err.Error()+"; made again from the event log")
+		a.log.Error("areas and PIN lock-outs could not be read", "err", err)
+	}
+	return nil
 }
 
 func (a *App) keepAll(ctx context.Context, kept map[site.DoorID]site.DoorKept) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse/agent/access"
@@ -11,49 +12,79 @@ import (
 	"gatehouse/agent/control"
 	"gatehouse/agent/door"
 	"gatehouse/agent/site"
-	"gatehouse/store"
 )
 
 // Why makes the decision for a credential at a door without opening it, and
-// says each step. At another time the door's mode is taken as it is now.
-func (a *App) Why(_ context.Context, q control.WhyQuery) (control.Why, error) {
+// says each step: now, or at a time in the past or the future. The policy is
+// always the one of now; a step says how often it has changed since a time that
+// is past.
+func (a *App) Why(ctx context.Context, q control.WhyQuery) (control.Why, error) {
 	d, err := a.doors.door(q.Door)
 	if err != nil {
 		return control.Why{}, err
 	}
-	decider := a.policy.decider(q.Door)
-	p := door.Presented{Reader: a.readerOf(q.Door)}
+	p := door.Presented{Reader: q.Reader}
+	if p.Reader, err = a.readerAt(q.Door, q.Reader); err != nil {
+		return control.Why{}, err
+	}
 	if q.Bits != nil {
 		p.Bits = *q.Bits
 	} else if p.Bits, err = a.bitsOf(q.Credential); err != nil {
 		return control.Why{}, err
 	}
-	req := decider.request(p, d.Status().Mode)
-	req.Trace = true
+	m := moment{mode: d.Status().Mode, clock: a.clock.Clock(), areas: a.areas}
 	if !q.At.IsZero() {
-		// A time that was asked for is not in doubt.
-		req.Clock = site.Clock{Now: q.At, Trusted: true, Mode: a.cfg.Clock}
+		if m, err = a.momentAt(ctx, q.Door, q.At); err != nil {
+			return control.Why{}, err
+		}
 	}
-	policy, records := decider.lookup(&req, nil)
-	return whyOf(access.Decide(policy, records, req)), nil
+	return a.explain(q.Door, p, m), nil
 }
 
-func whyOf(dec access.Decision) control.Why {
-	out := control.Why{Decision: dec.Outcome.String(), Reason: string(dec.Reason), Steps: []control.WhyStep{}}
+// moment is what a decision depends on beside the policy.
+type moment struct {
+	mode  site.Mode
+	clock site.Clock
+	areas *areaBook
+	steps []control.WhyStep // how it was found out
+}
+
+// areaStep is the step of access that what the areas know belongs before.
+const areaStep = "area"
+
+// explain decides at a moment.
+func (a *App) explain(id site.DoorID, p door.Presented, m moment) control.Why {
+	i := slices.IndexFunc(a.doors.cfg, func(c door.Config) bool { return c.ID == id })
+	d := a.policy.decider(a.doors.cfg[i], m.areas)
+	req := d.request(p, m.mode)
+	req.Clock, req.Trace = m.clock, true
+	asks := d.readerMode(p.Reader, m.clock)
+	d.asking(&req, asks)
+	policy, records := d.lookup(&req, nil)
+	dec := d.judgeCard(policy, records, &req)
+	out := control.Why{Decision: dec.Outcome.String(), Reason: string(dec.Reason), Steps: m.steps}
+	out.Steps = append(out.Steps, control.WhyStep{Check: "reader_mode", Input: string(p.Reader), Result: asks.String()})
 	for _, s := range dec.Steps {
+		if s.Check == areaStep {
+			out.Steps = append(out.Steps, m.areas.explain(&dec, &req)...)
+		}
 		out.Steps = append(out.Steps, control.WhyStep(s))
 	}
 	return out
 }
 
-// readerOf returns the first reader of a door: the one whose mode is judged.
-func (a *App) readerOf(id site.DoorID) site.ReaderID {
-	for _, r := range a.cfg.Readers {
-		if r.Door == id {
-			return r.ID
+// readerAt returns the reader that is asked about: the one that is named, or the
+// first of the door.
+func (a *App) readerAt(id site.DoorID, r site.ReaderID) (site.ReaderID, error) {
+	for _, c := range a.cfg.Readers {
+		if c.Door == id && (r == "" || c.ID == r) {
+			return c.ID, nil
 		}
 	}
-	return ""
+	if r == "" {
+		return "", nil // a door for Hive devices and operators
+	}
+	return "", fmt.Errorf("reader %.64q: not at door %s: %w", string(r), id, control.ErrNotFound)
 }
 
 // bitsOf returns the card of a credential given by its id or the beginning of
@@ -70,64 +101,150 @@ func (a *App) bitsOf(prefix site.CredentialID) (card.Bits, error) {
 	return bits, asControl(err)
 }
 
-// asControl puts an error of the store in control's words.
-func asControl(err error) error {
-	_, record := errors.AsType[*store.RecordError](err)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, store.ErrNotFound):
-		return fmt.Errorf("%w: %w", control.ErrNotFound, err)
-	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrUsedUp):
-		return fmt.Errorf("%w: %w", control.ErrRefused, err)
-	case errors.Is(err, store.ErrFault), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrIncomplete),
-		errors.Is(err, store.ErrNotLogged), errors.Is(err, store.ErrNotCopied):
-		return fmt.Errorf("%w: %w", control.ErrNotReady, err)
-	case record, errors.Is(err, store.ErrAmbiguous):
-		return fmt.Errorf("%w: %w", control.ErrInput, err)
+// momentAt works out what held, or will hold, at a time. A time that was asked
+// for is not in doubt.
+func (a *App) momentAt(ctx context.Context, id site.DoorID, at time.Time) (moment, error) {
+	m := moment{clock: site.Clock{Now: at, Trusted: true, Mode: a.cfg.Clock}, areas: a.areas}
+	if at.After(a.hw.Clock.Now()) {
+		var from string
+		m.mode, from = a.modeThen(id, m.clock)
+		m.step("time", at, "in the future: the policy and who is where as they are now")
+		m.steps = append(m.steps, control.WhyStep{Check: "door_mode", Input: from, Result: m.mode.String()})
+		return m, nil
 	}
-	return err
+	past, err := a.past(ctx, id, at)
+	if err != nil {
+		return m, err
+	}
+	m.mode = past.mode
+	m.areas = past.areas
+	text := "in the past: the policy as it is now"
+	if past.changes > 0 {
+		text += fmt.Sprintf(", which has changed %d times since", past.changes)
+	}
+	m.step("time", at, text)
+	m.steps = append(m.steps, control.WhyStep{Check: "door_mode", Input: past.from, Result: m.mode.String()})
+	return m, nil
 }
 
-// keptFromLog works out what the doors must keep from the mode events of the
-// log, the newest of each door: the file that has it is lost.
-func (a *App) keptFromLog(ctx context.Context) map[site.DoorID]site.DoorKept {
-	out := map[site.DoorID]site.DoorKept{}
-	err := a.spool.Scan(ctx, a.spool.First(), a.spool.Last(), func(ev site.Event) bool {
-		if ev.Kind == site.KindMode && ev.Door != "" {
-			k := out[ev.Door]
-			foldMode(&k, ev, a.hw.Clock.Now())
-			out[ev.Door] = k
+func (m *moment) step(check string, at time.Time, result string) {
+	m.steps = append(m.steps, control.WhyStep{Check: check, Input: at.UTC().Format(time.RFC3339), Result: result})
+}
+
+// modeThen is the mode of a door at a time to come, if nobody does anything.
+func (a *App) modeThen(id site.DoorID, clock site.Clock) (mode site.Mode, from string) {
+	var kept site.DoorKept
+	if a.store != nil {
+		all, err := a.store.DoorKept()
+		if err == nil {
+			kept = all[id]
+		}
+	}
+	holds := func(o *site.DoorOverride) bool { return o != nil && (o.Until.IsZero() || clock.Now.Before(o.Until)) }
+	switch {
+	case holds(kept.Override) && kept.Override.Mode == site.ModeDisabled, !holds(kept.Lockdown) && !holds(kept.Freeze) && holds(kept.Override):
+		return kept.Override.Mode, "override by " + kept.Override.By
+	case holds(kept.Lockdown):
+		return site.ModeLockdown, "lockdown by " + kept.Lockdown.By
+	case holds(kept.Freeze):
+		return kept.Freeze.Mode, "freeze by " + kept.Freeze.By
+	}
+	auto, ok := a.cfg.AutoUnlock[id]
+	if !ok || a.store == nil {
+		return site.ModeSecured, "no override"
+	}
+	from = "schedule " + string(auto.Schedule)
+	if on, _ := a.policy.policy().Active(auto.Schedule, clock); !on {
+		return site.ModeSecured, from
+	}
+	if auto.FirstPerson {
+		from += ", once the first person is in"
+	}
+	return site.ModePassage, from
+}
+
+// pastState is what the log says of a time.
+type pastState struct {
+	mode    site.Mode
+	from    string
+	areas   *areaBook
+	changes int // of the policy since then
+}
+
+// past reads the log: for the door's last change of mode, for who was where,
+// and for what has changed since. Times of the log are those of the clock, which
+// may have been set back: what was recorded after at is left out wherever it
+// stands.
+func (a *App) past(ctx context.Context, id site.DoorID, at time.Time) (pastState, error) {
+	out := pastState{from: "no change of mode is kept before it"}
+	mode := func(ev site.Event) bool {
+		m, err := site.ParseMode(ev.Mode)
+		if ev.Kind != site.KindMode || ev.Door != id || err != nil || ev.Time.After(at) {
+			return false
+		}
+		out.mode, out.from = m, fmt.Sprintf("event %d", ev.Seq)
+		return true
+	}
+	var err error
+	if out.areas, err = newAreaBook(a.cfg, "", a.sink, a.clock.Clock, &a.doors); err != nil {
+		return out, fmt.Errorf("why: %w", err)
+	}
+	near := max(a.spool.SeekTime(at), a.spool.First()) // at or before the first event after it
+	found := false
+	later := a.spool.Scan(ctx, near, 0, func(ev site.Event) bool {
+		found = mode(ev) || found
+		if ev.Kind == site.KindPolicy && ev.Time.After(at) {
+			out.changes++
 		}
 		return true
 	})
-	if err != nil {
-		a.log.Error("kept door states could not be worked out from the event log", "err", err)
+	earlier := a.spool.ScanBack(ctx, max(near, 1)-1, func(ev site.Event) bool {
+		return !found && near > a.spool.First() && !mode(ev)
+	})
+	folded := a.spool.Scan(ctx, a.spool.First(), 0, func(ev site.Event) bool {
+		if ev.Time.After(at) {
+			return ev.Seq < near
+		}
+		out.areas.fold(ev)
+		return true
+	})
+	if err := errors.Join(later, earlier, folded); err != nil {
+		return out, fmt.Errorf("why: events before %s: %w", at.Format(time.RFC3339), err)
+	}
+	return out, nil
+}
+
+// explain says what areas and interlocks know of a decision.
+func (b *areaBook) explain(dec *access.Decision, req *access.Request) []control.WhyStep {
+	var out []control.WhyStep
+	if m := b.moves[req.Reader]; m.From != m.To && dec.Credential != nil {
+		where := "not known where"
+		if a, since, ok := b.owner.Where(dec.Credential.Holder, req.Clock.Now); ok {
+			where = "in " + areaName(a) + " since " + since.Format(time.RFC3339)
+		}
+		m.Holder = dec.Credential.Holder
+		result := string(b.owner.Ask(m, req.Clock.Now))
+		out = append(out, control.WhyStep{Check: "areas", Result: orNothing(result),
+			Input: fmt.Sprintf("from %s to %s, holder %s, %d there", areaName(m.From), areaName(m.To), where, b.owner.Count(m.To, req.Clock.Now))})
+	}
+	if blockers := b.owner.Blockers(req.Door); len(blockers) > 0 {
+		out = append(out, control.WhyStep{Check: "interlock", Input: fmt.Sprintf("not secure: %v", blockers), Result: word(b.owner.Free(req.Door), "held by this door", "refuses")})
 	}
 	return out
 }
 
-// foldMode takes one mode event into what a door keeps.
-func foldMode(k *site.DoorKept, ev site.Event, now time.Time) {
-	mode, err := site.ParseMode(ev.Mode)
-	if err != nil {
-		return
+func areaName(id site.AreaID) string {
+	if id == "" {
+		return "outside"
 	}
-	over := !ev.Until.IsZero() && !now.Before(ev.Until)
-	o := &site.DoorOverride{Mode: mode, Until: ev.Until, By: ev.By}
-	if over {
-		o = nil
+	return string(id)
+}
+
+func orNothing(s string) string { return word(s == "", "nothing against it", s) }
+
+func word(b bool, yes, no string) string {
+	if b {
+		return yes
 	}
-	switch {
-	case mode == site.ModeLockdown:
-		k.Lockdown = o
-		return
-	case mode == site.ModeSecured:
-		*k = site.DoorKept{}
-	case mode == site.ModeFrozenSecured, mode == site.ModeFrozenPassage:
-		k.Freeze = o
-	default:
-		k.Override, k.Freeze = o, nil
-	}
-	k.Lockdown = nil
+	return no
 }

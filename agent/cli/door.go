@@ -312,5 +312,12 @@ func inputsLine(in control.Inputs) string {
 	if in.Exit != nil {
 		exit = "exit " + word(*in.Exit, "pressed", "released")
 	}
-	return word(in.Locked, "locked", "unlocked") + "  " + contact + "  " + exit
+	line := word(in.Locked, "locked", "unlocked") + "  " + contact + "  " + exit
+	if in.Secure != nil {
+		line += "  strike " + word(*in.Secure, "secure", "not secure")
+	}
+	if in.Tamper != nil {
+		line += "  tamper " + word(*in.Tamper, "open", "closed")
+	}
+	return line
 }

@@ -59,6 +59,7 @@ type agent struct {
 	did    []string
 	events []site.Event
 	alarms []control.Alarm
+	inside []control.Presence // in the area lab
 	ready  bool
 	wrong  bool
 	next   card.Bits // the card that is presented next
@@ -92,7 +93,7 @@ func newAgent(t *testing.T) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Fire: &a.fire, Notify: a, Policy: a})
+	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Areas: a, Fire: &a.fire, Notify: a, Policy: a})
 	server := &httptest.Server{Listener: socket, Config: &http.Server{Handler: h}}
 	server.Start()
 	t.Cleanup(server.Close)

@@ -325,13 +325,16 @@ func alarmsAckCommand(e *env) *cobra.Command {
 }
 
 func whyCommand(e *env) *cobra.Command {
-	var door, credential, bits, at string
-	c := &cobra.Command{Use: "why --door D (--credential C | --bits LENGTH:HEX) [--at T]", Short: "Explain a decision without opening", Args: cobra.NoArgs,
+	var door, reader, credential, bits, at string
+	c := &cobra.Command{Use: "why --door D [--reader R] (--credential C | --bits LENGTH:HEX) [--at T]", Short: "Explain a decision without opening", Args: cobra.NoArgs,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
 			if door == "" || (credential == "") == (bits == "") {
 				return usagef("why: want --door, and one of --credential and --bits")
 			}
 			q := url.Values{"door": {door}}
+			if reader != "" {
+				q.Set("reader", reader)
+			}
 			if credential != "" {
 				q.Set("credential", credential)
 			} else {
@@ -358,9 +361,10 @@ func whyCommand(e *env) *cobra.Command {
 			return err
 		})}
 	c.Flags().StringVar(&door, "door", "", "the door")
+	c.Flags().StringVar(&reader, "reader", "", "the reader, where the door has more than one")
 	c.Flags().StringVar(&credential, "credential", "", "a credential's id, or its unambiguous beginning")
 	c.Flags().StringVar(&bits, "bits", "", "a card's bits as LENGTH:HEX, left-justified")
-	c.Flags().StringVar(&at, "at", "", "at this time instead of now")
+	c.Flags().StringVar(&at, "at", "", "at this time instead of now (RFC 3339, a date, or a duration from now as -8h)")
 	return c
 }
 

@@ -22,7 +22,11 @@ import (
 )
 
 // builtParts are the parts of config.Options that this build has.
-var builtParts = []config.Part{config.PartFire, config.PartPanic, config.PartOutputs, config.PartNotify}
+var builtParts = []config.Part{
+	config.PartPIN, config.PartReaderModes, config.PartPassback, config.PartOccupancy, config.PartInterlocks,
+	config.PartFire, config.PartPanic, config.PartSupply, config.PartAutoUnlock, config.PartTwoPerson, config.PartOutputs,
+	config.PartNotify,
+}
 
 func buildOptions() config.Options { return config.Options{Parts: builtParts} }
 

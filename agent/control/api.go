@@ -38,8 +38,10 @@ type Target struct {
 // Inputs are the live levels of a door's lines, for the installer's test.
 type Inputs struct {
 	Door   site.DoorID `json:"door"`
-	Open   *bool       `json:"open,omitempty"` // nil: no contact
-	Exit   *bool       `json:"exit,omitempty"` // nil: no exit button
+	Open   *bool       `json:"open,omitempty"`   // nil: no contact
+	Exit   *bool       `json:"exit,omitempty"`   // nil: no exit button
+	Tamper *bool       `json:"tamper,omitempty"` // nil: no tamper input
+	Secure *bool       `json:"secure,omitempty"` // nil: no bond sensor
 	Locked bool        `json:"locked"`
 }
 
@@ -58,6 +60,7 @@ type Deciding interface {
 // set. A zero At means now.
 type WhyQuery struct {
 	Door       site.DoorID
+	Reader     site.ReaderID // empty: the door's first
 	Credential site.CredentialID
 	Bits       *card.Bits
 	At         time.Time

@@ -35,6 +35,7 @@ type house struct {
 	events  []site.Event
 	tailErr error // after the events
 	alarms  []control.Alarm
+	present []control.Presence // in the area lab
 	cards   map[site.ReaderID]chan card.Bits
 }
 
@@ -49,7 +50,7 @@ func newHouse(t testing.TB) *house {
 }
 
 func (h *house) parts() control.Parts {
-	return control.Parts{Doors: h, Reports: h, Why: h, Events: h, Alarms: h, Fire: &h.fire, Policy: h}
+	return control.Parts{Doors: h, Reports: h, Why: h, Events: h, Alarms: h, Areas: h, Fire: &h.fire, Policy: h}
 }
 
 func (h *house) DoorList() []site.DoorStatus {
@@ -159,6 +160,39 @@ func (h *house) AlarmList(bool) []control.Alarm {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.alarms)
+}
+
+func (h *house) AreaList() []control.AreaStatus {
+	return []control.AreaStatus{{ID: "lab", Name: "Laboratory", Count: len(h.inside()), Limit: 20, Passback: "soft"}}
+}
+
+func (h *house) inside() []control.Presence {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.present)
+}
+
+func (h *house) AreaShow(id site.AreaID) (control.AreaStatus, error) {
+	a := h.AreaList()[0]
+	if id != a.ID {
+		return control.AreaStatus{}, fmt.Errorf("area %q: %w", id, control.ErrNotFound)
+	}
+	a.Present = h.inside()
+	return a, nil
+}
+
+func (h *house) Forgive(_ context.Context, f control.Forgiveness) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := len(h.present)
+	h.present = slices.DeleteFunc(h.present, func(p control.Presence) bool {
+		return f.All || f.Area == "lab" || f.Holder == p.Name || f.Holder == string(p.ID)
+	})
+	if f.Holder != "" && before == len(h.present) {
+		return 0, fmt.Errorf("holder %q: %w", f.Holder, control.ErrNotFound)
+	}
+	h.did = append(h.did, "forgive by "+f.By)
+	return before - len(h.present), nil
 }
 
 func (h *house) AckAlarm(_ context.Context, id site.EventSeq, by string) error {

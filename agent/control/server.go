@@ -29,6 +29,7 @@ type Parts struct {
 	Why     Deciding
 	Events  Events
 	Alarms  Alarms
+	Areas   Areas
 	Fire    Fire
 	Notify  Notify
 	Policy  Policy
@@ -94,7 +95,7 @@ func (s *server) routes() []route {
 		{"GET /v1/events", s.events},
 		{"GET /v1/alarms", s.alarms},
 		{"POST /v1/alarms/{id}/ack", s.ackAlarm},
-	}, slices.Concat(s.fireRoutes(), s.notifyRoutes(), s.policyRoutes())...)
+	}, slices.Concat(s.areaRoutes(), s.fireRoutes(), s.notifyRoutes(), s.policyRoutes())...)
 }
 
 // wrap turns a handler's error into an answer.
@@ -257,7 +258,7 @@ func (s *server) release(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) why(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
-	q := WhyQuery{Door: site.DoorID(v.Get("door")), Credential: site.CredentialID(v.Get("credential"))}
+	q := WhyQuery{Door: site.DoorID(v.Get("door")), Reader: site.ReaderID(v.Get("reader")), Credential: site.CredentialID(v.Get("credential"))}
 	if text := v.Get("bits"); text != "" {
 		b, err := card.ParseBits(text)
 		if err != nil {

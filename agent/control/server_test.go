@@ -238,6 +238,12 @@ func TestBadInput(t *testing.T) {
 		{"GET", "/v1/why?door=front&credential=x&at=noon", "", 400, "time"},
 		{"GET", "/v1/events?from=noon", "", 400, "noon"},
 		{"GET", "/v1/events?last=x", "", 400, "x"},
+		{"GET", "/v1/areas/nowhere", "", 404, "nowhere"},
+		{"POST", "/v1/areas/forgive", `{}`, 400, "who is forgiven"},
+		{"POST", "/v1/areas/forgive", `{"all":true,"area":"lab"}`, 400, "who is forgiven"},
+		{"POST", "/v1/areas/forgive", `{"holder":"Nobody"}`, 404, "Nobody"},
+		{"POST", "/v1/areas/forgive", `{"everybody":true}`, 400, "everybody"},
+		{"GET", "/v1/events?kind=duress", "", 400, "duress"},
 		{"POST", "/v1/alarms/x/ack", `{"by":"a"}`, 400, "x"},
 		{"POST", "/v1/alarms/7/ack", `{"by":""}`, 400, "who"},
 		{"POST", "/v1/alarms/8/ack", `{"by":"a"}`, 404, "8"},
@@ -278,5 +284,26 @@ func TestForeign(t *testing.T) {
 	got := must[control.StateAnswer](a, "POST", id+"/state", `{"state":"revoked"}`)
 	if got.Source != site.SourceOperator || got.State != site.CredentialRevoked || got.HolderName != "Carol" || len(got.Rights) != 0 {
 		t.Errorf("over it: %+v", got)
+	}
+}
+
+func TestAreas(t *testing.T) {
+	h := newHouse(t)
+	h.present = []control.Presence{{ID: "h1", Name: "Ada"}, {ID: "h2", Name: "Eve"}}
+	a := h.api(t)
+	if got := must[[]control.AreaStatus](a, "GET", "/v1/areas", ""); len(got) != 1 || got[0].Count != 2 || got[0].Present != nil {
+		t.Errorf("areas %+v", got)
+	}
+	if got := must[control.AreaStatus](a, "GET", "/v1/areas/lab", ""); len(got.Present) != 2 {
+		t.Errorf("area %+v", got)
+	}
+	if got := must[control.Forgiven](a, "POST", "/v1/areas/forgive", `{"holder":"Ada"}`); got.Holders != 1 {
+		t.Errorf("forgiven %+v", got)
+	}
+	if got := must[control.Forgiven](a, "POST", "/v1/areas/forgive", `{"area":"lab"}`); got.Holders != 1 {
+		t.Errorf("forgiven %+v", got)
+	}
+	if d := cmp.Diff([]string{"forgive by cli", "forgive by cli"}, h.commands()); d != "" {
+		t.Error(d)
 	}
 }
