@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -46,9 +47,7 @@ func openInputKeeper(path, quarantine string, health *task.Health, fromLog func(
 	k := &inputKeeper{path: path, health: health, news: make(chan struct{})}
 	data, err := os.ReadFile(path)
 	if err == nil {
-		dec := json.NewDecoder(bytes.NewReader(data))
-		dec.DisallowUnknownFields()
-		if err = dec.Decode(&k.state); err == nil {
+		if k.state, err = parseKeptInputs(data); err == nil {
 			return k
 		}
 	}
@@ -63,6 +62,20 @@ func openInputKeeper(path, quarantine string, health *task.Health, fromLog func(
 	}
 	health.Set("inputs.damaged", text)
 	return k
+}
+
+// parseKeptInputs reads what write wrote, and nothing else.
+func parseKeptInputs(data []byte) (keptInputs, error) {
+	var out keptInputs
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&out); err != nil {
+		return keptInputs{}, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return keptInputs{}, errors.New("more than one value")
+	}
+	return out, nil
 }
 
 // now returns the newest state.

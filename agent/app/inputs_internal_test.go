@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +27,9 @@ import (
 type inputBench struct {
 	*App
 	board *haltest.Board
-	seen  []lineState
+
+	mu   sync.Mutex // guards seen
+	seen []lineState
 }
 
 func newInputBench() *inputBench {
@@ -51,7 +55,11 @@ func runInput(t *testing.T, in *siteInput) {
 
 func (b *inputBench) input(t *testing.T) *siteInput {
 	in := b.newSiteInput(inputConfig{id: "mains", line: "M", active: hal.High, cut: hal.High},
-		func(_ context.Context, s lineState) { b.seen = append(b.seen, s) })
+		func(_ context.Context, s lineState) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.seen = append(b.seen, s)
+		})
 	runInput(t, in)
 	return in
 }
@@ -60,6 +68,8 @@ func (b *inputBench) input(t *testing.T) *siteInput {
 func (b *inputBench) want(t *testing.T, what string, want ...lineState) {
 	t.Helper()
 	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if len(b.seen) != len(want) {
 		t.Fatalf("%s: told %v, want %v", what, b.seen, want)
 	}
@@ -196,11 +206,13 @@ func TestFireNotKept(t *testing.T) {
 		runInput(t, f.in)
 		b.board.Drive("F", hal.High)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if !released || len(events) != 1 || b.health.List()[0].ID != "inputs.kept" {
 			t.Errorf("released %v, events %+v, faults %+v", released, events, b.health.List())
 		}
 		b.board.Drive("F", hal.Low)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		err := f.Reset(t.Context(), "cli")
 		if !errors.Is(err, control.ErrNotReady) || !strings.Contains(err.Error(), "not kept") {
 			t.Errorf("reset: %v", err)
@@ -243,4 +255,28 @@ func TestKeptInputs(t *testing.T) {
 	if fs := health.List(); len(fs) != 0 {
 		t.Errorf("faults %+v", fs)
 	}
+}
+
+// FuzzKeptInputs: whatever the file holds is refused or read as what it says.
+func FuzzKeptInputs(f *testing.F) {
+	for _, text := range []string{`{"fire":true,"fire_since":"2026-11-21T18:00:00Z","panic":true}`, `{}`, `{"fire":tru`, `{"fires":true}`, `{}{}`, `null`, ``} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parseKeptInputs(data)
+		if err != nil {
+			if got != (keptInputs{}) {
+				t.Errorf("refused, but read as %+v", got)
+			}
+			return
+		}
+		again, err := json.Marshal(got)
+		if err != nil {
+			return // a year that JSON does not take
+		}
+		back, err := parseKeptInputs(again)
+		if err != nil || back.Fire != got.Fire || back.Panic != got.Panic || !back.FireSince.Equal(got.FireSince) {
+			t.Errorf("%s: %+v, %v", again, back, err)
+		}
+	})
 }

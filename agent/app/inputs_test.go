@@ -184,6 +184,7 @@ func TestFireFileLost(t *testing.T) {
 	for name, damage := range map[string]func(string) error{
 		"removed": os.Remove,
 		"damaged": func(path string) error { return os.WriteFile(path, []byte(`{"fire":fal`), 0o600) },
+		"doubled": func(path string) error { return os.WriteFile(path, []byte(`{"fire":false}{"fire":false}`), 0o600) },
 		"altered": func(path string) error { return os.WriteFile(path, []byte(`{"fires":true}`), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
