@@ -46,6 +46,14 @@ type Info struct {
 	Warnings    []string  `json:"warnings,omitempty"` // what vendor devices would not take
 }
 
+// String says in a few words which root it is.
+func (i Info) String() string {
+	if i.Fingerprint == "" {
+		return "none"
+	}
+	return fmt.Sprintf("%s until %s, sha256 %.16s…", i.Subject, i.NotAfter.Format(time.DateOnly), i.Fingerprint)
+}
+
 // Status is a Pin as status and doctor show it.
 type Status struct {
 	Pinned    bool      `json:"pinned"`

@@ -22,6 +22,7 @@ const (
 	DefaultPongWait  = 60 * time.Second
 	DefaultMinDelay  = time.Second
 	DefaultMaxDelay  = 30 * time.Second
+	DefaultRenew     = 23 * time.Hour
 	DefaultMaxAge    = 24 * time.Hour
 	DefaultRequest   = 30 * time.Second
 )
@@ -45,7 +46,8 @@ type Config struct {
 	KeepAlive time.Duration // between TCP keep-alives
 	Ping      time.Duration // of silence before the gateway pings
 	PongWait  time.Duration // for the answer to a ping
-	MaxAge    time.Duration // of a connection; its successor is made a little before
+	Renew     time.Duration // age at which a successor is made, up to a 24th earlier
+	MaxAge    time.Duration // of a connection that could not be renewed
 	// Request is how long a request may take (engage.md, 3).
 	Request time.Duration
 	// MinDelay and MaxDelay bound the time between two attempts.
@@ -58,7 +60,7 @@ func (c Config) withDefaults() Config {
 		or    time.Duration
 	}{
 		{&c.KeepAlive, DefaultKeepAlive}, {&c.Ping, DefaultPing}, {&c.PongWait, DefaultPongWait},
-		{&c.MaxAge, DefaultMaxAge}, {&c.Request, DefaultRequest},
+		{&c.Renew, DefaultRenew}, {&c.MaxAge, DefaultMaxAge}, {&c.Request, DefaultRequest},
 		{&c.MinDelay, DefaultMinDelay}, {&c.MaxDelay, DefaultMaxDelay},
 	} {
 		if *d.value <= 0 {
@@ -66,6 +68,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	c.MaxDelay = max(c.MaxDelay, c.MinDelay)
+	c.MaxAge = max(c.MaxAge, c.Renew)
 	if c.Zone == nil {
 		c.Zone = time.UTC
 	}
