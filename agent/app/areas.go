@@ -80,11 +80,14 @@ func (b *areaBook) load(ctx context.Context, log scanner) error {
 		err = b.owner.Restore(f.Kept)
 	}
 	next := f.Next
-	if err != nil {
-		next = 0
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = nil
+	case err != nil:
+		next = 0
+		if aside := setAside(b.path); aside != "" {
+			err = fmt.Errorf("%w; kept as %s", err, aside)
+		}
 	}
 	scanned := log.Scan(ctx, max(next, log.First()), log.Last(), func(ev site.Event) bool {
 		b.fold(ev)

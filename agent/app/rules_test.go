@@ -180,6 +180,16 @@ func TestPassback(t *testing.T) {
 	}
 	r = s.start() // made again from the log
 	r.want(site.ReasonPassback, func() { r.show("front-in", adaCard) })
+	r.stop()
+	damaged := []byte(`{"next":3,"kept":{"version":1,"present":[`)
+	if err := os.WriteFile(filepath.Join(s.dir, "areas.json"), damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = s.start()
+	r.want(site.ReasonPassback, func() { r.show("front-in", adaCard) })
+	if !s.quarantined(damaged) {
+		t.Error("the damaged file was not set aside")
+	}
 	w := r.explain(url.Values{"door": {"front"}, "bits": {"26:" + adaCard}})
 	if w.Decision != "refused" || w.Reason != "passback" || !hasStep(w, "areas", "holder in lab") {
 		t.Errorf("why %+v", w)
