@@ -44,14 +44,15 @@ func (o *owner) letGo() {
 	}
 }
 
-// perform does actions in order; the strike comes first.
+// perform does actions in order; the strike comes first. What the strike line
+// said of it comes last.
 func (o *owner) perform(actions []Action, drive bool) {
-	d := o.d
+	d, faulty := o.d, o.s.faults[PartStrike]
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Strike:
 			if drive {
-				o.strike(a.Energise)
+				faulty = !o.strike(a.Energise)
 			}
 		case Emit:
 			d.deps.Log.Append(a.Event)
@@ -72,32 +73,33 @@ func (o *owner) perform(actions []Action, drive bool) {
 			o.keep.submit(o)
 		}
 	}
+	if faulty != o.s.faults[PartStrike] {
+		o.apply(Fault{PartStrike, faulty}, drive)
+	}
 }
 
-// strike drives the line and lets the machine know when that begins to fail or
-// to work again.
-func (o *owner) strike(energise bool) {
+// strike drives the line and reports whether that worked.
+func (o *owner) strike(energise bool) bool {
 	d := o.d
 	if d.deps.Strike == nil {
-		return
+		return true
 	}
 	err := d.deps.Strike.Set(d.cfg.Energised(energise))
-	if faulty := err != nil; faulty != o.s.faults[PartStrike] {
-		if faulty {
-			d.log.Error("strike line failed", "err", err)
-		}
-		o.apply(Fault{PartStrike, faulty}, true)
+	if err != nil && !o.s.faults[PartStrike] {
+		d.log.Error("strike line failed", "err", err)
 	}
+	return err == nil
 }
 
-// present decides and acts. What falls due is done first, so that the mode is
-// that of this moment.
+// present decides and acts. What falls due is done first, and what follows from
+// a clock that was lost or found, so that the mode is that of this moment.
 func (o *owner) present(p presentation) {
 	if p.ctx.Err() != nil {
 		o.step(Denied{Access: o.d.notDecided(p.Presented)})
 		return
 	}
-	if at, ok := o.s.Next(&o.d.cfg); ok && at <= time.Since(o.began) {
+	at, ok := o.s.Next(&o.d.cfg)
+	if ok && at <= time.Since(o.began) || o.d.deps.Clock().Trusted != o.s.trusted {
 		o.step(Tick{})
 	}
 	mode, _ := o.s.Mode()

@@ -423,6 +423,6 @@ func TestStrikeFails(t *testing.T) {
 			t.Errorf("status %+v, strike %v when the line works again in the pulse", st, b.board.Level("GPIO24"))
 		}
 		b.stop()
-		b.wantEvents(t, "fault strike line", "access granted ada", "fault strike line cleared")
+		b.wantEvents(t, "access granted ada", "fault strike line", "fault strike line cleared")
 	})
 }

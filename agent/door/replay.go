@@ -81,6 +81,9 @@ type replay struct {
 // add notes an input that happened before an event, or with it.
 func (r *replay) add(e site.Event, before time.Duration, in Input) {
 	x := replayed{at: e.Time.Add(-before), trusted: e.Trusted, in: in, interlocked: r.interlocked(e.Time)}
+	if before > 0 {
+		x.trusted = r.trustedAt(x.at)
+	}
 	if x.at.Before(r.events[0].Time) {
 		x.at = r.events[0].Time
 	}
@@ -99,6 +102,12 @@ func (r *replay) interlocked(at time.Time) bool {
 		}
 	}
 	return false
+}
+
+// trustedAt returns the trust of the last event up to an instant.
+func (r *replay) trustedAt(at time.Time) bool {
+	i, _ := slices.BinarySearchFunc(r.events, at.Add(1), func(e site.Event, t time.Time) int { return e.Time.Compare(t) })
+	return r.events[max(0, i-1)].Trusted
 }
 
 // read notes what made event i.
@@ -233,6 +242,7 @@ func (r *replay) fault(i int, e site.Event) error {
 	p := Part(slices.Index(partTexts[:], e.Text))
 	switch p {
 	case PartStrike, PartInputs, PartKeep:
+		r.add(e, 0, Tick{}) // what was tried again when it worked
 		r.add(e, 0, Fault{p, !e.Cleared})
 	case PartRex:
 		if e.Cleared {
@@ -262,20 +272,27 @@ func (r *replay) bounces(i int, e site.Event) {
 		return
 	}
 	r.add(e, 0, nil)
-	at := e.Time.Add(bounceTime / 2)
+	last := r.events[len(r.events)-1].Time
 	for _, next := range r.events[i+1:] {
-		end := next.Time
-		ends := next.Kind == site.KindFault && next.Text == e.Text
-		if ends {
-			end = end.Add(-bounceTime)
-		}
-		for ; at.Before(end.Add(-Settle)); at = at.Add(bounceTime / 2) {
-			r.inputs = append(r.inputs, replayed{at: at, trusted: e.Trusted})
-		}
-		if ends {
-			return
+		if next.Kind == site.KindFault && next.Text == e.Text {
+			last = next.Time.Add(-bounceTime)
+			break
 		}
 	}
+	for at := e.Time.Add(bounceTime / 2); at.Before(last); at = at.Add(bounceTime / 2) {
+		if !r.moves(at) {
+			r.inputs = append(r.inputs, replayed{at: at, trusted: r.trustedAt(at)})
+		}
+	}
+}
+
+// moves reports whether the contact has changed and not settled at an instant:
+// that says enough, and must not be disturbed.
+func (r *replay) moves(at time.Time) bool {
+	return slices.ContainsFunc(r.events, func(e site.Event) bool {
+		moved := e.Kind == site.KindDoorOpened || e.Kind == site.KindDoorClosed
+		return moved && !at.Before(e.Time.Add(-Settle)) && at.Before(e.Time)
+	})
 }
 
 // run steps the inputs through the machine.
@@ -299,6 +316,9 @@ func (r *replay) run() []Action {
 			r.step(x.at, in, x.interlocked)
 		}
 	}
+	end := r.events[len(r.events)-1].Time
+	r.until(end)
+	r.step(end, Tick{}, false)
 	return r.actions
 }
 
