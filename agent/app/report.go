@@ -62,6 +62,9 @@ func (a *App) storeStatus(out *control.StoreStatus) {
 		return // the fault stands in health
 	}
 	out.Version, out.Credentials, out.Bytes = c.Change, c.Credentials, c.Bytes
+	if a.cfg.Store.PINAlone {
+		out.PINsNotAlone = a.store.PINsNotAlone()
+	}
 	copied := a.copied.Load()
 	if copied != nil {
 		out.Copied, out.CopySeq = copied.at, copied.seq
@@ -182,8 +185,12 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		}
 	}
 	for _, r := range st.Readers {
-		if r.Fault != "" {
+		switch {
+		case r.Fault == "":
+		case r.Kind == "serial":
 			wrong(fmt.Sprintf("reader %s is %s", r.ID, r.Fault), "the port cannot be opened or read", "check the cable and the port's name in the settings")
+		default:
+			wrong(fmt.Sprintf("reader %s: %s", r.ID, r.Fault), "a wire is cut or shorted, the reader has no power, or it was opened", "look at the reader and its cable; docs/wiring.md says how each fault reads")
 		}
 	}
 	notifyWrong(st, wrong)
@@ -193,6 +200,9 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 	}
 	if st.Disk.Total > 0 && st.Disk.Free < lowDisk {
 		wrong(fmt.Sprintf("the disk has %d MiB left", st.Disk.Free>>20), "the state folder's file system is almost full", "free space or lower events.budget")
+	}
+	if n := st.Store.PINsNotAlone; n > 0 {
+		note(fmt.Sprintf("%d PINs do not open a reader that takes a PIN only", n), "they were set before the site had such a reader", "set them again: gatehouse credential pin")
 	}
 	if a.store != nil && st.Store.Version == 0 {
 		note("there is no policy yet: no card opens", "nothing was ever enrolled", "gatehouse credential add, or credential import")

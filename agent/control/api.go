@@ -166,11 +166,14 @@ type ReaderStatus struct {
 
 // StoreStatus is the policy file.
 type StoreStatus struct {
-	Version     uint64        `json:"version"` // of the policy; 0: none yet
-	Credentials uint64        `json:"credentials"`
-	Bytes       int64         `json:"bytes"`
-	Copied      time.Time     `json:"copied,omitzero"` // the last verified copy
-	CopySeq     site.EventSeq `json:"copy_seq"`
+	Version     uint64 `json:"version"` // of the policy; 0: none yet
+	Credentials uint64 `json:"credentials"`
+	// PINsNotAlone counts credentials whose PIN opens no reader that takes a PIN
+	// only: it was set before there was one.
+	PINsNotAlone int           `json:"pins_not_alone,omitempty"`
+	Bytes        int64         `json:"bytes"`
+	Copied       time.Time     `json:"copied,omitzero"` // the last verified copy
+	CopySeq      site.EventSeq `json:"copy_seq"`
 }
 
 // LogStatus is the event log.
