@@ -18,7 +18,7 @@ var ErrReplay = errors.New("cannot be replayed")
 // the last. It returns what the machine does: the same events and the same
 // strike commands. kept is what the door had kept when the first one happened.
 // Events of the site (those without a door) may be among them: a start is one of
-// the door too.
+// the door too, and those of the clock say whether it was trusted.
 //
 // The log has what happened, not each level of a line, so some of it is
 // inferred: a contact changed [Settle] before the event that says so, a button
@@ -31,7 +31,7 @@ var ErrReplay = errors.New("cannot be replayed")
 func Replay(cfg Config, kept site.DoorKept, events []site.Event) ([]Action, error) {
 	r := replay{cfg: &cfg, kept: kept}
 	for _, e := range events {
-		if e.Door == "" && e.Kind != site.KindStart {
+		if e.Door == "" && e.Kind != site.KindStart && e.Kind != site.KindClock {
 			continue
 		}
 		if e.Door != "" && e.Door != cfg.ID {
@@ -61,6 +61,12 @@ type replayed struct {
 	interlocked bool
 	in          Input // nil: changes of the contact until its fault stands
 }
+
+// believed is no input: from here on the clock is trusted, or not.
+type believed struct{ Tick }
+
+// restless is a contact that still bounces; of the clock it says nothing.
+type restless struct{ Tick }
 
 // freed is a tick at which an interlock no longer holds the door back.
 type freed struct{ Tick }
@@ -126,6 +132,8 @@ func (r *replay) read(i int, e site.Event) error {
 		r.add(e, Settle, Contact{Open: e.Kind == site.KindDoorOpened})
 	case site.KindCommand:
 		return r.command(e)
+	case site.KindClock:
+		r.add(e, 0, believed{})
 	case site.KindFire:
 		r.add(e, 0, Fire{On: !e.Cleared})
 	case site.KindTamper:
@@ -281,7 +289,7 @@ func (r *replay) bounces(i int, e site.Event) {
 	}
 	for at := e.Time.Add(bounceTime / 2); at.Before(last); at = at.Add(bounceTime / 2) {
 		if !r.moves(at) {
-			r.inputs = append(r.inputs, replayed{at: at, trusted: r.trustedAt(at)})
+			r.inputs = append(r.inputs, replayed{at: at, trusted: r.trustedAt(at), in: restless{}})
 		}
 	}
 }
@@ -312,6 +320,11 @@ func (r *replay) run() []Action {
 			r.step(x.at, in, false)
 		case nil:
 			r.bounce(x)
+		case believed:
+		case restless:
+			r.trusted = r.s.trusted
+			r.bounce(x)
+			r.trusted = x.trusted
 		default:
 			r.step(x.at, in, x.interlocked)
 		}

@@ -122,7 +122,9 @@ func (x *day) trouble(r *rand.Rand) {
 		after(time.Duration(1+r.IntN(20000)) * ms)
 		b.board.FailSet("GPIO24", nil)
 	case 1:
-		b.clock.SetSynchronised(r.IntN(2) == 0)
+		ok := r.IntN(2) == 0
+		b.clock.SetSynchronised(ok)
+		b.log.Append(site.Event{Kind: site.KindClock, Time: time.Now(), Trusted: ok})
 	case 2:
 		after(20 * s) // noise puts off an unused event, and the log does not tell
 		was := b.board.Level("GPIO23")
