@@ -42,10 +42,8 @@ const (
 	apace = 20 * time.Millisecond
 	// settled is longer than any frame's end, 25 ms, and than a debounce.
 	settled = 100 * time.Millisecond
-	// safeWithin is design.md promise 2; slack is for the program that kills,
-	// which takes its time to start in the emulator.
+	// safeWithin is design.md promise 2.
 	safeWithin = 2 * time.Second
-	slack      = time.Second
 	// soon bounds what a real machine does at once.
 	soon = 10 * time.Second
 )

@@ -65,6 +65,15 @@ func (m *machine) mustRun(t *testing.T, args ...string) []string {
 	return out
 }
 
+// kill signals the agent's processes of a name in the machine. It returns when
+// that is known here, a moment after it was done: the program that does it takes
+// its time to start in the emulator.
+func (m *machine) kill(t *testing.T, signal, whom string) time.Time {
+	t.Helper()
+	m.mustRun(t, "/init", "kill", signal, whom)
+	return time.Now()
+}
+
 func (p *program) signal(t *testing.T, n int) {
 	t.Helper()
 	p.m.order(t, map[string]any{"id": p.id, "signal": n})
