@@ -17,6 +17,20 @@
 // block, after the strike was driven; what survives a restart is written by a
 // second goroutine that [Door.Run] starts and waits for.
 //
+// # Who waits
+//
+// A card that waits for its PIN and a person who waits for a second one are kept
+// by the door's goroutine, without the PIN, until the machine's wait for them
+// ends: settled, after [WaitTime], by another card at that reader, by a lockdown.
+// What is presented next is decided on with them ([Decider], [Pending]).
+//
+// # Interlocks
+//
+// Which doors are not secure is known to one [Interlock] for all. A door asks it
+// before its strike is driven unlocked and gives it back after the strike was
+// driven locked and the door is closed, and waits for no other door: what is held
+// back is tried again when another one wakes it ([Door.Wake]).
+//
 // # Queues
 //
 // Presented cards wait in a queue of 16; when it is full [Door.Present] returns
