@@ -227,6 +227,7 @@ func (a *App) runDoors(ctx context.Context) error {
 // runOutside runs what is between the doors and the world.
 func (a *App) runOutside(ctx context.Context) error {
 	defer a.doorsReady.Store(false)
+	a.view.life = ctx
 	a.pinged()
 	a.beating.Store(true)
 	defer a.beating.Store(false)

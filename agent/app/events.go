@@ -15,6 +15,9 @@ import (
 type eventView struct {
 	log   *spool.Log
 	store *store.Store // nil: names are not known
+	// life ends when the agent stops listening: who follows is let go then, so
+	// that no stop waits for him. Set before anybody asks.
+	life context.Context
 }
 
 // readBatch and readBytes bound what one read of the log brings.
@@ -49,6 +52,12 @@ func (v *eventView) matches(ev *site.Event, q *control.EventQuery, holder site.H
 
 // Tail calls fn for the kept events that match, in order, and follows.
 func (v *eventView) Tail(ctx context.Context, q control.EventQuery, fn func(site.Event) error) error {
+	if q.Follow {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(v.life, cancel)()
+	}
 	var holder site.HolderID
 	if q.Holder != "" {
 		if v.store == nil {
@@ -74,6 +83,9 @@ func (v *eventView) Tail(ctx context.Context, q control.EventQuery, fn func(site
 	}
 	for {
 		evs, err := v.log.Read(ctx, next, readBatch, readBytes)
+		if q.Follow && v.life.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -92,6 +104,9 @@ func (v *eventView) Tail(ctx context.Context, q control.EventQuery, fn func(site
 			return nil
 		}
 		if err := v.log.Wait(ctx, next-1); err != nil {
+			if v.life.Err() != nil {
+				return nil
+			}
 			return err
 		}
 	}
