@@ -224,6 +224,22 @@ func (cn *conn) sendLocked(data []byte) error {
 	return w.Close()
 }
 
+// gather sends what send is called with from within f with few system calls. An
+// error has ended the connection.
+func (cn *conn) gather(f func() error) error {
+	wire, ok := cn.ws.NetConn().(*wireConn)
+	if !ok {
+		return f()
+	}
+	wire.cork()
+	err := f()
+	if ferr := wire.uncork(); err == nil && ferr != nil {
+		err = ferr
+		cn.fail(fmt.Errorf("write: %w", err))
+	}
+	return err
+}
+
 // ping sends a payload and returns when its pong came. When it does not come in
 // time the connection ends.
 func (cn *conn) ping(ctx context.Context, payload string, wait time.Duration) error {

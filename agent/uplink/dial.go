@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
-	"sync/atomic"
 	"time"
 )
 
@@ -190,34 +189,4 @@ func connect(ctx context.Context, conn net.Conn, proxy *url.URL, host string) (n
 		return nil, ctx.Err()
 	}
 	return conn, conn.SetDeadline(time.Time{})
-}
-
-// budgetConn ends a connection that says more than it may before release.
-type budgetConn struct {
-	net.Conn
-	left atomic.Int64 // negative: released
-}
-
-func newBudgetConn(conn net.Conn, bytes int64) *budgetConn {
-	b := &budgetConn{Conn: conn}
-	b.left.Store(bytes)
-	return b
-}
-
-const released = -1 << 62
-
-func (b *budgetConn) release() { b.left.Store(released) }
-
-// Read reads, within the budget.
-func (b *budgetConn) Read(p []byte) (int, error) {
-	left := b.left.Load()
-	if left < 0 {
-		return b.Conn.Read(p)
-	}
-	if left == 0 {
-		return 0, fmt.Errorf("the host's answer has more than %d bytes of header", maxHeader)
-	}
-	n, err := b.Conn.Read(p[:min(int64(len(p)), left)])
-	b.left.CompareAndSwap(left, left-int64(n))
-	return n, err
 }

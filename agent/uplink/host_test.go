@@ -1,6 +1,7 @@
 package uplink_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,10 +52,13 @@ func (b *bell) wait() <-chan struct{} {
 	return b.ch
 }
 
+// untilWait is how long a test waits for anything; the machine may be busy.
+const untilWait = time.Minute
+
 // until blocks until cond holds; it is asked again whenever the bell rings.
 func (b *bell) until(tb testing.TB, what string, cond func() bool) {
 	tb.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(untilWait)
 	for {
 		ch := b.wait()
 		if cond() {
@@ -63,7 +68,7 @@ func (b *bell) until(tb testing.TB, what string, cond func() bool) {
 		case <-ch:
 		case <-time.After(20 * time.Millisecond): // for what rings no bell
 		case <-timeout:
-			tb.Fatalf("not within 20 s: %s", what)
+			tb.Fatalf("not within %s: %s", untilWait, what)
 		}
 	}
 }
@@ -92,6 +97,8 @@ type host struct {
 	onPing        func(hc *hostConn, payload string) (pong bool)
 	subscribe     string // sent to each connection
 	protocols     []string
+	sink          bool // count events, and check that they are in order, instead of keeping them
+	sunk          atomic.Uint64
 	rewrite       bool // choose a sub-protocol that was not offered
 
 	mu       sync.Mutex
@@ -240,8 +247,20 @@ func (hc *hostConn) read() {
 			_ = hc.ws.Close()
 			return
 		}
+		if hc.h.sink && bytes.HasPrefix(data, []byte(`{"eventId":`)) {
+			hc.h.count(data)
+			continue
+		}
 		hc.take(data)
 		hc.h.ring()
+	}
+}
+
+// count expects the events of one connection, from 1 on.
+func (h *host) count(data []byte) {
+	id, _, _ := bytes.Cut(data[len(`{"eventId":`):], []byte(","))
+	if want := h.sunk.Add(1); string(id) != strconv.FormatUint(want, 10) {
+		h.tb.Errorf("event %s came, want %d", id, want)
 	}
 }
 

@@ -165,7 +165,7 @@ func (c *Client) upgrade(ctx context.Context, st *stages, pw Password) (*websock
 	st.working(StageUpgrade)
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	conn := newBudgetConn(raw, maxHeader)
+	conn := newWireConn(raw, maxHeader)
 	dialer := websocket.Dialer{
 		NetDialTLSContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 		Subprotocols:      []string{SubProtocol}, ReadBufferSize: writeSize, WriteBufferSize: writeSize,

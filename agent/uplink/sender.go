@@ -94,7 +94,13 @@ func (s *sender) round(ctx context.Context, cn *conn, on [2]bool, change uint64)
 		s.c.stages.ok(StageQueue, "empty")
 		return true, nil
 	}
-	done, sent, err := s.write(cn, s.items(events, on), change)
+	var done []item
+	var sent uint64
+	items := s.items(events, on)
+	err = cn.gather(func() (err error) {
+		done, sent, err = s.write(cn, items, change)
+		return err
+	})
 	if err != nil {
 		return false, nil // the connection has ended, with its cause
 	}
