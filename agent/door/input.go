@@ -27,6 +27,9 @@ type Start struct {
 	Tamper  bool // the tamper input is not at its normal level
 	Loose   bool // the bond sensor does not show the door secure
 	Kept    site.DoorKept
+	// What the site asks for, so that no strike is driven otherwise first.
+	Fire     bool
+	Schedule Schedule
 }
 
 // Access is what an access event says of the presented credential.

@@ -57,7 +57,8 @@ func (o *owner) run(ctx context.Context) (err error) {
 	if d.deps.Inputs != nil {
 		o.edges = d.deps.Inputs.Edges()
 	}
-	o.step(Start{Open: live.Open, Pressed: live.Pressed, Tamper: live.Tampered, Loose: !live.Secure, Kept: d.deps.Kept})
+	o.step(Start{Open: live.Open, Pressed: live.Pressed, Tamper: live.Tampered, Loose: !live.Secure, Kept: d.deps.Kept,
+		Fire: d.fire.Load(), Schedule: *d.scheduled.Load()})
 	o.takeOutside()
 	close(d.ready)
 	for err == nil && ctx.Err() == nil {

@@ -26,8 +26,9 @@ var ErrReplay = errors.New("cannot be replayed")
 // Config.BondTime when its fault began. Noise on the contact that ended in
 // nothing is lost; it can only have put off an unused event by that much. Time
 // is that of the events: where the wall clock was set meanwhile, or stood still
-// because it was not trusted, times are not what they were. Nobody is shown a
-// pattern for a PIN that was waited for.
+// because it was not trusted, times are not what they were. Fire and a schedule
+// that were there at a start are taken in after it, with a strike command of their
+// own. Nobody is shown a pattern for a PIN that was waited for.
 func Replay(cfg Config, kept site.DoorKept, events []site.Event) ([]Action, error) {
 	r := replay{cfg: &cfg, kept: kept}
 	for _, e := range events {

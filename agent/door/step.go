@@ -75,6 +75,8 @@ func (m *machine) start(in Start) {
 		return mode == site.ModeSecured || mode == site.ModePassage || mode == site.ModeDisabled
 	})
 	s.mode, _ = s.Mode()
+	m.fire(in.Fire)
+	m.schedule(in.Schedule)
 }
 
 func frozen(m site.Mode) bool { return m == site.ModeFrozenSecured || m == site.ModeFrozenPassage }
