@@ -20,3 +20,17 @@ func h10301(facility, number uint64) (string, error) {
 	b := frame << 6
 	return hex.EncodeToString([]byte{byte(b >> 24), byte(b >> 16), byte(b >> 8), byte(b)}), nil
 }
+
+// keyFrame is the 4-bit frame that a keypad sends for a key, left-justified hex.
+// Digits stand for themselves, * is 10 and # is 11.
+func keyFrame(key rune) (string, error) {
+	switch {
+	case key >= '0' && key <= '9':
+		return hex.EncodeToString([]byte{byte(key-'0') << 4}), nil
+	case key == '*':
+		return "a0", nil
+	case key == '#':
+		return "b0", nil
+	}
+	return "", fmt.Errorf("%q is not a key: digits, * and #", key)
+}

@@ -29,12 +29,14 @@ func main() {
 
 // order is one request on DIR/sitesim.sock.
 type order struct {
-	Do       string        `json:"do"` // card, badge, open, exit, show
+	Do       string        `json:"do"` // card, badge, keys, open, exit, input, show
 	At       string        `json:"at,omitempty"`
 	Facility uint64        `json:"facility,omitempty"`
 	Card     uint64        `json:"card,omitempty"`
 	Bits     int           `json:"bits,omitempty"`
 	Hex      string        `json:"hex,omitempty"`
+	Keys     string        `json:"keys,omitempty"`
+	On       bool          `json:"on,omitempty"`
 	For      time.Duration `json:"for,omitempty"`
 	Force    bool          `json:"force,omitempty"`
 	Stay     bool          `json:"stay,omitempty"`
@@ -79,18 +81,28 @@ func rootCommand() *cobra.Command {
 			o.Bits, err = strconv.Atoi(args[1])
 			return err
 		})}
+	keys := &cobra.Command{Use: "keys READER KEYS", Short: "Type digits, * and # at a Wiegand reader and walk through", Args: cobra.ExactArgs(2),
+		RunE: ask(func(args []string) error {
+			o.Keys = args[1]
+			return nil
+		})}
 	open := &cobra.Command{Use: "open DOOR", Short: "Push a door open and hold it", Args: cobra.ExactArgs(1),
 		RunE: ask(func([]string) error { return nil })}
 	exit := &cobra.Command{Use: "exit DOOR", Short: "Press the exit button and walk out", Args: cobra.ExactArgs(1),
 		RunE: ask(func([]string) error { return nil })}
-	show := &cobra.Command{Use: "show", Short: "Show the doors", Args: cobra.NoArgs,
+	input := &cobra.Command{Use: "input NAME on|off", Short: "Switch an input of the site: fire, panic, mains, ...", Args: cobra.ExactArgs(2),
+		RunE: ask(func(args []string) (err error) {
+			o.On, err = parseSwitch(args[1])
+			return err
+		})}
+	show := &cobra.Command{Use: "show", Short: "Show the doors, the inputs and the outputs", Args: cobra.NoArgs,
 		RunE: ask(func([]string) error { return nil })}
-	for _, c := range []*cobra.Command{card, badge, exit} {
+	for _, c := range []*cobra.Command{card, badge, keys, exit} {
 		c.Flags().BoolVar(&o.Stay, "stay", false, "do not walk through")
 	}
 	open.Flags().DurationVar(&o.For, "for", 2*time.Second, "how long the door stands open")
 	open.Flags().BoolVar(&o.Force, "force", false, "break a locked door open")
-	root.AddCommand(run, card, badge, open, exit, show)
+	root.AddCommand(run, card, badge, keys, open, exit, input, show)
 	return root
 }
 
@@ -103,6 +115,13 @@ func parseUints(args []string, out ...*uint64) error {
 		*out[i] = n
 	}
 	return nil
+}
+
+func parseSwitch(s string) (bool, error) {
+	if s != "on" && s != "off" {
+		return false, fmt.Errorf("%q is neither on nor off", s)
+	}
+	return s == "on", nil
 }
 
 // serve plays the site until ctx ends.
@@ -169,10 +188,14 @@ func (p *player) obey(ctx context.Context, o order) (string, error) {
 		return p.card(ctx, o.At, o.Facility, o.Card, o.Stay)
 	case "badge":
 		return p.badge(ctx, o.At, o.Bits, o.Hex, o.Stay)
+	case "keys":
+		return p.keys(ctx, o.At, o.Keys, o.Stay)
 	case "open":
 		return p.open(ctx, o.At, o.For, o.Force)
 	case "exit":
 		return p.exit(ctx, o.At, o.Stay)
+	case "input":
+		return p.input(o.At, o.On)
 	case "show":
 		return p.show()
 	}

@@ -16,6 +16,7 @@ const (
 	unlockWait = 1500 * time.Millisecond // how long a person tries a door
 	walkTime   = 1200 * time.Millisecond // how long a door stands open behind one
 	pressTime  = 300 * time.Millisecond
+	keyTime    = 80 * time.Millisecond  // from one key to the next: longer than any frame's silence
 	latchTime  = 150 * time.Millisecond // until the next person tries a door that fell shut
 )
 
@@ -225,7 +226,59 @@ func (p *player) exit(ctx context.Context, door string, stay bool) (string, erro
 	return p.walk(ctx, door, "the exit button unlocked the door", stay)
 }
 
-// show says what every door looks like.
+// keys types at a reader's keypad, each key a frame of its own, and tries the
+// door. A wrong key types nothing.
+func (p *player) keys(ctx context.Context, reader, keys string, stay bool) (string, error) {
+	r, err := p.w.reader(reader)
+	if err != nil {
+		return "", err
+	}
+	if r.D0 == "" {
+		return "", fmt.Errorf("reader %s is not a Wiegand reader", reader)
+	}
+	var frames []string
+	for _, key := range keys {
+		frame, err := keyFrame(key)
+		if err != nil {
+			return "", err
+		}
+		frames = append(frames, frame)
+	}
+	for _, frame := range frames {
+		if err := p.board.wiegand(r.D0, r.D1, 4, frame); err != nil {
+			return "", err
+		}
+		if err := pause(ctx, keyTime); err != nil {
+			return "", err
+		}
+	}
+	return p.walk(ctx, r.Door, "the door unlocked", stay)
+}
+
+// input switches an input of the site.
+func (p *player) input(name string, on bool) (string, error) {
+	l, err := p.w.input(name)
+	if err != nil {
+		return "", err
+	}
+	level := l.On
+	if !on {
+		level = 1 - l.On
+	}
+	if err := p.board.set(l.Line, level); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is %s", name, onOff(on)), nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// show says what every door, input and output looks like.
 func (p *player) show() (string, error) {
 	var out strings.Builder
 	for _, d := range p.w.Doors {
@@ -244,7 +297,19 @@ func (p *player) show() (string, error) {
 		if contact == d.Open {
 			leaf = "open"
 		}
-		fmt.Fprintf(&out, "%-12s %-9s %s\n", d.ID, lock, leaf)
+		fmt.Fprintf(&out, "door   %-12s %-9s %s\n", d.ID, lock, leaf)
+	}
+	for _, kind := range []struct {
+		name  string
+		lines []lineDesc
+	}{{"input", p.w.Inputs}, {"output", p.w.Outputs}} {
+		for _, l := range kind.lines {
+			level, err := p.board.get(l.Line)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&out, "%-6s %-12s %s\n", kind.name, l.ID, onOff(level == l.On))
+		}
 	}
 	return strings.TrimRight(out.String(), "\n"), nil
 }

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -139,5 +143,163 @@ func TestWorldFaults(t *testing.T) {
 	}
 	if _, err := loadWorld(dir); err == nil || !strings.Contains(err.Error(), "borad") {
 		t.Errorf("unknown member: %v", err)
+	}
+}
+
+// TestKeyFrame checks the 4-bit frames of protocols/wiegand.md.
+func TestKeyFrame(t *testing.T) {
+	var got []string
+	for _, key := range "0189*#" {
+		frame, err := keyFrame(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, frame)
+	}
+	if want := "00 10 80 90 a0 b0"; strings.Join(got, " ") != want {
+		t.Errorf("frames %s, want %s", got, want)
+	}
+	if _, err := keyFrame('A'); err == nil {
+		t.Error("a key A was taken")
+	}
+}
+
+// fakeBoard is a board that keeps levels and remembers frames. The strike
+// unlocks at the frame that opens.
+type fakeBoard struct {
+	mu     sync.Mutex
+	levels map[string]int
+	frames []string
+	opens  string
+}
+
+func (f *fakeBoard) answer(req []byte) any {
+	var q struct {
+		Set, Get string
+		Level    int
+		Wiegand  *struct {
+			D0, D1, Hex string
+			Bits        int
+		}
+	}
+	if err := json.Unmarshal(req, &q); err != nil {
+		return boardAnswer{Error: err.Error()}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case q.Set != "":
+		f.levels[q.Set] = q.Level
+	case q.Wiegand != nil:
+		frame := fmt.Sprintf("%d:%s", q.Wiegand.Bits, q.Wiegand.Hex)
+		f.frames = append(f.frames, frame)
+		if frame == f.opens {
+			f.levels["STRIKE"] = 1
+		}
+	}
+	return boardAnswer{Line: q.Get, Level: f.levels[q.Get]}
+}
+
+func (f *fakeBoard) serve(c net.Conn) {
+	defer c.Close()
+	out := json.NewEncoder(c)
+	for in := bufio.NewScanner(c); in.Scan(); {
+		if out.Encode(f.answer(in.Bytes())) != nil {
+			return
+		}
+	}
+}
+
+// playWorld plays a small site on a fake board and returns what gives orders.
+func playWorld(t *testing.T, f *fakeBoard) func(args ...string) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	const file = `{"board": "board.sock",
+ "doors": [{"id": "front", "strike": "STRIKE", "unlocked": 1, "contact": "CONTACT", "open": 1, "exit": "REX", "pressed": 0}],
+ "readers": [{"id": "in", "door": "front", "d0": "D0", "d1": "D1"}],
+ "inputs": [{"id": "fire", "line": "FIRE", "on": 1}, {"id": "panic", "line": "PANIC", "on": 0}],
+ "outputs": [{"id": "siren", "line": "SIREN", "on": 0}]}`
+	if err := os.WriteFile(filepath.Join(dir, "sitesim.json"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "board.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			f.serve(c)
+		}
+	}()
+	w, err := loadWorld(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPlayer(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	site, err := net.Listen("unix", filepath.Join(dir, "sitesim.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { site.Close() })
+	go func() {
+		for {
+			c, err := site.Accept()
+			if err != nil {
+				return
+			}
+			p.attend(t.Context(), c)
+		}
+	}()
+	return func(args ...string) (string, error) {
+		root := rootCommand()
+		var out bytes.Buffer
+		root.SetOut(&out)
+		root.SetArgs(append([]string{"--state", dir}, args...))
+		err := root.ExecuteContext(t.Context())
+		return strings.TrimRight(out.String(), "\n"), err
+	}
+}
+
+// TestOrders gives orders by the command line and looks at the board's lines.
+func TestOrders(t *testing.T) {
+	f := &fakeBoard{levels: map[string]int{"PANIC": 1, "SIREN": 1}, opens: "4:b0"}
+	order := playWorld(t, f)
+	for _, tt := range []struct {
+		args, want string // want begins with "error: " where the order is refused
+	}{
+		{"keys in 12A#", `error: 'A' is not a key: digits, * and #`},
+		{"keys out 1", `error: reader "out" is not in sitesim.json`},
+		{"input fire yes", `error: "yes" is neither on nor off`},
+		{"input flood on", `error: input "flood" is not in sitesim.json`},
+		{"show", "door   front        locked    closed\ninput  fire         off\ninput  panic        off\noutput siren        off"},
+		{"input fire on", "fire is on"},
+		{"input panic on", "panic is on"},
+		{"keys in 19* --stay", "the door stayed locked"},
+		{"keys in 20# --stay", "the door unlocked"},
+		{"show", "door   front        unlocked  closed\ninput  fire         on\ninput  panic        on\noutput siren        off"},
+		{"input fire off", "fire is off"},
+		{"keys in # ", "the door unlocked, a person walked through"},
+	} {
+		got, err := order(strings.Fields(tt.args)...)
+		if err != nil {
+			got = "error: " + err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.args, got, tt.want)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if got, want := strings.Join(f.frames, " "), "4:10 4:90 4:a0 4:20 4:00 4:b0 4:b0"; got != want {
+		t.Errorf("frames %s, want %s", got, want)
+	}
+	if f.levels["FIRE"] != 0 || f.levels["PANIC"] != 0 || f.levels["CONTACT"] != 0 {
+		t.Errorf("levels %v", f.levels)
 	}
 }

@@ -16,6 +16,8 @@ type world struct {
 	Board   string       `json:"board"` // the simulated board's socket
 	Doors   []doorDesc   `json:"doors"`
 	Readers []readerDesc `json:"readers"`
+	Inputs  []lineDesc   `json:"inputs,omitempty"`  // of the whole site
+	Outputs []lineDesc   `json:"outputs,omitempty"` // sirens, buzzers
 
 	dir string
 }
@@ -43,6 +45,13 @@ type readerDesc struct {
 	Item    string `json:"item,omitempty"`
 	URL     string `json:"url,omitempty"`
 	PTY     string `json:"pty,omitempty"` // the link that is made to the pseudo-terminal
+}
+
+// lineDesc is an input of the site, or an output of the agent beside the strikes.
+type lineDesc struct {
+	ID   string `json:"id"`
+	Line string `json:"line"`
+	On   int    `json:"on"` // the level that means on
 }
 
 func loadWorld(dir string) (*world, error) {
@@ -84,6 +93,15 @@ func (w *world) reader(id string) (readerDesc, error) {
 		}
 	}
 	return readerDesc{}, fmt.Errorf("reader %q is not in sitesim.json", id)
+}
+
+func (w *world) input(id string) (lineDesc, error) {
+	for _, l := range w.Inputs {
+		if l.ID == id {
+			return l, nil
+		}
+	}
+	return lineDesc{}, fmt.Errorf("input %q is not in sitesim.json", id)
 }
 
 // key reads a key file: one line of hex digits, or text: and the characters.
