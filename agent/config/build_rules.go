@@ -134,6 +134,7 @@ func (b *builder) outputs(c *Config, raw *rawFile, doors map[string]bool) {
 			b.known("door", d, doors)
 			o.Doors = append(o.Doors, site.DoorID(d.V))
 		}
+		b.outputDeaf(r)
 		b.outputEnds(r)
 		c.Outputs = append(c.Outputs, o)
 	}
@@ -163,7 +164,17 @@ func (b *builder) outputReasons(r *rawOutput) []site.Reason {
 // cleared).
 var lasting = []site.Kind{
 	site.KindDoorForced, site.KindDoorHeldWarning, site.KindDoorHeld, site.KindFire, site.KindTamper, site.KindFault,
-	site.KindBattery, site.KindPower, site.KindClock, site.KindDuress, site.KindPanic,
+	site.KindBattery, site.KindPower, site.KindClock, site.KindPanic,
+}
+
+// outputDeaf warns of a kind that no output gets: the event log makes it itself,
+// and outputs see events before the log does.
+func (b *builder) outputDeaf(r *rawOutput) {
+	for _, k := range slices.Concat(r.On, r.Until) {
+		if k.V == string(site.KindEventsLost) {
+			b.warnf(k.at, "%s does not reach outputs, for the event log makes it itself; notify can send it", k.V)
+		}
+	}
 }
 
 // outputEnds warns of an output that nothing turns off.
@@ -172,7 +183,7 @@ func (b *builder) outputEnds(r *rawOutput) {
 		return
 	}
 	for _, k := range r.On {
-		if k.Set && !slices.Contains(lasting, site.Kind(k.V)) {
+		if k.Set && k.V != string(site.KindEventsLost) && !slices.Contains(lasting, site.Kind(k.V)) {
 			b.warnf(k.at, "an event of kind %s has no end, so the output stays on; give for or until", k.V)
 		}
 	}

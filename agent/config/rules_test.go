@@ -226,6 +226,16 @@ inputs: {mains: {line: C}, battery: {line: D}, tamper: {line: E}}
 			`12:55: error: outputs[3].reasons[0]: "no_rights" is not known (did you mean no_right?)`,
 			"13:45: error: outputs[4].reasons: is empty; leave it out for those that grant",
 		}},
+		{"outputs that nothing turns off or on", `outputs:
+  - {id: a, line: A, on: [duress]}
+  - {id: b, line: B, on: [duress], for: 1s}
+  - {id: c, line: C, on: [door_opened], until: [duress, events_lost]}
+  - {id: d, line: D, on: [events_lost, fault]}
+`, all, []string{
+			"9:27: warning: outputs[0].on[0]: an event of kind duress has no end, so the output stays on; give for or until",
+			"11:57: warning: outputs[2].until[1]: events_lost does not reach outputs, for the event log makes it itself; notify can send it",
+			"12:27: warning: outputs[3].on[0]: events_lost does not reach outputs, for the event log makes it itself; notify can send it",
+		}},
 		{"feedback", `hive: {devices: [{name: x, key_file: hive-shed.key}]}
 readers:
   - {id: a, door: front, wiegand: {d0: A, d1: B}, feedback: {granted: {tones: [{led: true, beep: true, for: 6s}]}}}
