@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"gatehouse/agent/access"
@@ -34,6 +35,7 @@ type areaBook struct {
 	doors *doorSet
 	moves map[site.ReaderID]area.Move // without a holder
 
+	order   sync.Mutex    // one entry and its event at a time: the log has them in the order in which they were made
 	changed chan struct{} // capacity 1
 	ready   chan struct{}
 }
@@ -185,6 +187,8 @@ func (b *areaBook) Passed(a door.Access) {
 	if !ok {
 		return
 	}
+	b.order.Lock()
+	defer b.order.Unlock()
 	c := b.clock()
 	if b.owner.Enter(m, c.Now) {
 		ev := m.Event(c.Now)
