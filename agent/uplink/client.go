@@ -169,6 +169,7 @@ func (c *Client) connected() {
 		}
 		n.connected, n.renewal = true, ""
 	})
+	c.stages.forget()
 	c.deps.Health.Clear(faultID)
 }
 

@@ -84,6 +84,12 @@ func TestPings(t *testing.T) {
 		t.Errorf("pong %q", p)
 	}
 	w.until(t, "the gateway pings when it is quiet", func() bool { return pings.Load() > 3 })
+	w.until(t, "both are subscribed", func() bool { return w.ed.Known() && w.gw.Known() })
+	before := pings.Load()
+	w.until(t, "it also does while events come that never leave", func() bool {
+		w.log.add(1, site.KindSignIn)
+		return pings.Load() > before+3
+	})
 }
 
 // TestRenewal: connections are replaced while events and requests go on; no

@@ -242,3 +242,23 @@ func TestUnsayable(t *testing.T) {
 		t.Errorf("%d skipped (-want +got)\n%s", w.client.Status().Skipped, diff)
 	}
 }
+
+// TestSkipped: what is not for a host moves the cursors too, at the latest when
+// the agent stops, and makes no traffic.
+func TestSkipped(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.FromOldest = true
+	w.log.add(2000, site.KindSignIn)
+	w.run()
+	w.until(t, "nothing waits", func() bool {
+		st := w.client.Status()
+		return len(st.Subscribed) == 2 && w.gw.Known() && st.Waiting == 0
+	})
+	w.stop()
+	if w.ed.Position() != 2000 || w.gw.Position() != 2000 || len(w.got()) != 0 {
+		t.Errorf("cursors at %d and %d, %d events", w.ed.Position(), w.gw.Position(), len(w.got()))
+	}
+	if n := len(w.ed.moves); n > 3 {
+		t.Errorf("%d writes to the disk for what is not sent", n)
+	}
+}

@@ -129,7 +129,7 @@ func (l *link) renew(ctx context.Context, deadline time.Time) (*websocket.Conn, 
 		l.c.count.change(func(n *counters) { n.renewal = oneLine(err) })
 		return nil, err
 	}
-	l.c.stages.take(st.copy())
+	l.c.stages.take(st)
 	l.c.count.change(func(n *counters) { n.subscribed = [len(sources)]bool{} })
 	return ws, nil
 }

@@ -34,7 +34,8 @@ type item struct {
 type sender struct {
 	c       *Client
 	places  *places
-	session string // part of every ping's payload
+	session string    // part of every ping's payload
+	heard   time.Time // when a ping was last answered on this connection
 	pings   uint64
 	skipped time.Time // since when the disk lags behind by what was skipped
 	// unsaved: the host has a batch that the disk does not know of. No other is
@@ -48,6 +49,7 @@ func (c *Client) newSender(ps *places) *sender {
 
 // run sends until ctx or the connection ends. Both are no failures.
 func (s *sender) run(ctx context.Context, cn *conn) {
+	s.heard = time.Now()
 	for alive := true; alive && ctx.Err() == nil && !cn.retired.Load(); {
 		on, change := cn.subscribed()
 		s.c.noteSubscribed(on)
@@ -57,6 +59,9 @@ func (s *sender) run(ctx context.Context, cn *conn) {
 			s.pause(ctx, cn, retryWait)
 		case wait:
 			s.idle(ctx, cn, on)
+		}
+		if time.Since(s.heard) >= s.c.cfg.Ping {
+			_ = s.ping(ctx, cn)
 		}
 		select {
 		case <-cn.done:
@@ -106,8 +111,8 @@ func (s *sender) round(ctx context.Context, cn *conn, on [2]bool, change uint64)
 	}
 	if sent > 0 {
 		s.c.stages.ok(StageQueue, "%d events sent, waiting for the host", sent)
-		if err := cn.ping(ctx, s.payload(), s.c.cfg.PongWait); err != nil {
-			return false, nil
+		if err := s.ping(ctx, cn); err != nil {
+			return false, nil // likewise
 		}
 	}
 	s.advance(done, on, sent)
@@ -204,10 +209,14 @@ func (s *sender) write(cn *conn, items []item, change uint64) (done []item, sent
 	return items, sent, nil
 }
 
-// payload is new for each ping.
-func (s *sender) payload() string {
+// ping asks the host whether it has all that was sent before.
+func (s *sender) ping(ctx context.Context, cn *conn) error {
 	s.pings++
-	return fmt.Sprintf("%s-%d", s.session, s.pings)
+	err := cn.ping(ctx, fmt.Sprintf("%s-%d", s.session, s.pings), s.c.cfg.PongWait)
+	if err == nil {
+		s.heard = time.Now()
+	}
+	return err
 }
 
 // advance moves the places past what the host has.
@@ -260,8 +269,8 @@ func (s *sender) trouble(what string, err error) error {
 	return err
 }
 
-// idle waits for something to do: events, another subscription, or the time to
-// ask whether the host is still there.
+// idle waits for something to do: events, another subscription, the time to ask
+// whether the host is still there, or to keep what was skipped.
 func (s *sender) idle(ctx context.Context, cn *conn, on [2]bool) {
 	waitCtx, cancel := context.WithCancel(ctx)
 	var err error
@@ -274,7 +283,7 @@ func (s *sender) idle(ctx context.Context, cn *conn, on [2]bool) {
 		defer func() { <-news }()
 	}
 	defer cancel()
-	wait := s.c.cfg.Ping
+	wait := max(s.c.cfg.Ping-time.Since(s.heard), 0)
 	if !s.skipped.IsZero() {
 		wait = min(wait, skipWait)
 	}
@@ -290,11 +299,7 @@ func (s *sender) idle(ctx context.Context, cn *conn, on [2]bool) {
 	case <-cn.done:
 	case <-ctx.Done():
 	case <-timer.C:
-		if !s.skipped.IsZero() {
-			s.unsaved = true
-			return
-		}
-		_ = cn.ping(ctx, s.payload(), s.c.cfg.PongWait)
+		s.unsaved = s.unsaved || !s.skipped.IsZero()
 	}
 }
 

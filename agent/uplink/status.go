@@ -59,6 +59,9 @@ type Status struct {
 	LastError string    `json:"last_error,omitempty"` // why there is no connection, or why the last one ended
 	Renewal   string    `json:"renewal,omitempty"`    // why the successor could not be made yet
 	Stages    []Stage   `json:"stages"`
+	// Failure is what ended the last attempt or connection; it stands while the
+	// next attempt is under way and goes when there is a connection.
+	Failure *Stage `json:"failure,omitempty"`
 
 	Subscribed []Source `json:"subscribed"`
 	Waiting    uint64   `json:"waiting"`   // events of the log not acknowledged yet
@@ -69,20 +72,24 @@ type Status struct {
 	Malformed  uint64   `json:"malformed"` // messages that failed since start
 }
 
-// Failed returns the first stage that failed, and whether there is one.
+// Failed returns the stage that is to be mended, and whether there is one: the
+// first that failed, or while an attempt is under way what ended the last one.
 func (s Status) Failed() (Stage, bool) {
-	i := slices.IndexFunc(s.Stages, func(st Stage) bool { return st.State == StateFailed })
-	if i < 0 {
-		return Stage{}, false
+	if i := slices.IndexFunc(s.Stages, func(st Stage) bool { return st.State == StateFailed }); i >= 0 {
+		return s.Stages[i], true
 	}
-	return s.Stages[i], true
+	if s.Failure != nil {
+		return *s.Failure, true
+	}
+	return Stage{}, false
 }
 
 // stages is where the steps of one attempt are noted.
 type stages struct {
 	mu sync.Mutex
 	// guards following
-	list []Stage
+	list    []Stage
+	failure *Stage // the last one; never changed, only replaced
 }
 
 func newStages() *stages {
@@ -126,18 +133,30 @@ func (s *stages) waiting(n StageName, detail string) {
 
 // fail notes the failure and returns it as an error.
 func (s *stages) fail(f *failure) error {
-	s.set(Stage{Name: f.stage, State: StateFailed, Cause: f.cause(), Advice: f.advice})
+	st := Stage{Name: f.stage, State: StateFailed, Cause: f.cause(), Advice: f.advice, Since: time.Now()}
+	s.set(st)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failure = &st
 	return f
 }
 
-func (s *stages) copy() []Stage {
+func (s *stages) copy() (list []Stage, failure *Stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.list)
+	return slices.Clone(s.list), s.failure
+}
+
+// forget drops the last failure: it is mended.
+func (s *stages) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failure = nil
 }
 
 // take replaces the stages by those of another attempt.
-func (s *stages) take(list []Stage) {
+func (s *stages) take(from *stages) {
+	list, _ := from.copy()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = list
@@ -172,13 +191,13 @@ func (c *counters) change(f func(*counters)) {
 // Status returns how the link stands.
 func (c *Client) Status() Status {
 	last := c.deps.Events.Log.Last()
-	list := c.stages.copy()
+	list, failure := c.stages.copy()
 	n := &c.count
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Status{
 		Server: c.server.Redacted(), Connected: n.connected, Since: n.since, Attempts: n.attempts, NextTry: n.nextTry,
-		LastError: n.lastError, Renewal: n.renewal, Stages: list, Subscribed: []Source{},
+		LastError: n.lastError, Renewal: n.renewal, Stages: list, Failure: failure, Subscribed: []Source{},
 		Sent: n.sent, Skipped: n.skipped, Requests: n.requests, Refused: n.refused, Malformed: n.malformed,
 	}
 	for i, src := range sources {

@@ -208,17 +208,21 @@ func (w *world) run() {
 	w.tb.Cleanup(w.stop)
 }
 
-// untilStage waits for a stage to have failed, and returns it.
+// untilFailed waits for a stage to have failed, and returns it.
 func (w *world) untilFailed(name uplink.StageName) uplink.Stage {
 	w.tb.Helper()
 	var st uplink.Stage
 	w.until(w.tb, fmt.Sprintf("stage %s fails", name), func() bool {
-		for _, st = range w.client.Status().Stages {
-			if st.Name == name && st.State == uplink.StateFailed {
-				return true
-			}
+		s := w.client.Status()
+		if s.Failure != nil && s.Failure.Name == name {
+			st = *s.Failure
+			return true
 		}
-		return false
+		i := slices.IndexFunc(s.Stages, func(st uplink.Stage) bool { return st.Name == name && st.State == uplink.StateFailed })
+		if i >= 0 {
+			st = s.Stages[i]
+		}
+		return i >= 0
 	})
 	return st
 }
