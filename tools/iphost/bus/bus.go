@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -59,6 +60,7 @@ type Bus struct {
 	JS jetstream.JetStream
 
 	srv      *server.Server
+	once     sync.Once // its end
 	replicas int
 	log      *slog.Logger
 }
@@ -183,19 +185,20 @@ func (b *Bus) Close() {
 		}
 		b.NC.Close()
 	}
+	b.end()
+}
+
+// end stops the embedded server, which must not be told twice.
+func (b *Bus) end() {
 	if b.srv != nil {
-		b.srv.Shutdown()
-		b.srv.WaitForShutdown()
+		b.once.Do(func() { b.srv.Shutdown(); b.srv.WaitForShutdown() })
 	}
 }
 
 // Abort ends without a flush, as a crash does; for tests.
 func (b *Bus) Abort() {
 	b.NC.Close()
-	if b.srv != nil {
-		b.srv.Shutdown()
-		b.srv.WaitForShutdown()
-	}
+	b.end()
 }
 
 // Stream makes the stream, or takes the one that is there and adds replicas
@@ -204,7 +207,7 @@ func (b *Bus) Stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream
 	cfg.Replicas = b.replicas
 	cfg.Storage = jetstream.FileStorage
 	for {
-		once, cancel := context.WithTimeout(ctx, 5*time.Second)
+		once, cancel := context.WithTimeout(ctx, 2*time.Second)
 		s, err := b.stream(once, cfg)
 		cancel()
 		if err == nil {

@@ -14,15 +14,12 @@ func (h *Host) Crash() {
 	h.mu.Lock()
 	h.stopping = true
 	h.mu.Unlock()
-	h.gateways.Close()
+	h.die()
 	for _, s := range h.all() {
 		s.ws.NetConn().Close()
 	}
 	h.bus.Abort()
 }
-
-// ReservedPath is reserved.
-var ReservedPath = reserved
 
 // CleanPath is cleanPath.
 var CleanPath = cleanPath

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,7 +202,15 @@ func mustSerial(t testing.TB, s string) engage.Serial {
 }
 
 func (n *node) gateway(serial string) gatewaytest.Config {
-	return gatewaytest.Config{URL: "https://" + n.Addr().String() + "/engage_wss", Key: siteKey(n.t), Serial: mustSerial(n.t, serial), Roots: n.roots}
+	return gatewaytest.Config{URL: "https://" + n.Addr().String() + "/engage_wss", Key: siteKey(n.t), Serial: mustSerial(n.t, serial), Roots: n.roots, Wall: wall}
+}
+
+var calls atomic.Int64
+
+// wall is a gateway's clock that never shows the same second twice: a cipher
+// text is good once, and has whole seconds.
+func wall() time.Time {
+	return time.Now().UTC().Add(time.Duration(calls.Add(1)%240) * time.Second)
 }
 
 // connect connects a gateway and waits for its subscription.

@@ -46,6 +46,7 @@ type Host struct {
 	servers              []*http.Server
 
 	quit  context.Context // ends when Run begins to stop
+	die   context.CancelFunc
 	store context.Context // ends when the host gives up storing
 	work  crew            // sessions, their writers and their storers
 	slots chan struct{}   // requests that the broker works on
@@ -100,8 +101,12 @@ func (h *Host) Connected() int {
 	return len(h.sessions)
 }
 
-// stopWait bounds each step of a stop.
-const stopWait = 10 * time.Second
+// stopWait bounds a stop, goneWait what the other hosts are told at its end: the
+// last host of a cluster cannot tell anybody.
+const (
+	stopWait = 10 * time.Second
+	goneWait = 2 * time.Second
+)
 
 // Run serves until ctx ends, then takes leave of gateways and clients and
 // returns nil; other errors are of the start, or of a listener.
@@ -122,7 +127,7 @@ func (h *Host) Run(ctx context.Context) error {
 	defer cancel()
 	store, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	h.quit, h.store = quit, store
+	h.quit, h.die, h.store = quit, cancel, store
 	failed := make(chan error, 4)
 	if err := h.start(ctx, failed); err != nil {
 		cancel()
@@ -132,7 +137,7 @@ func (h *Host) Run(ctx context.Context) error {
 	close(h.ready)
 	h.cfg.Log.Info("serving", "gateways", h.Addr().String(), "broker", h.BrokerAddr().String(), "path", h.cfg.Path)
 	select {
-	case <-ctx.Done():
+	case <-quit.Done():
 	case err = <-failed:
 	}
 	cancel()
@@ -208,6 +213,8 @@ func (h *Host) stop(giveUp context.CancelFunc) {
 		<-done
 	}
 	if h.reg != nil && h.self.Instance != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), goneWait)
+		defer cancel()
 		if err := h.reg.Gone(ctx, h.self); err != nil {
 			h.cfg.Log.Warn("stop", "err", err)
 		}

@@ -463,21 +463,25 @@ func TestPings(t *testing.T) {
 	good := n.connect(n.gateway(serialA))
 	cfg := n.gateway("0000000000000000A0B1000000000207")
 	hold := make(chan struct{})
-	t.Cleanup(func() { close(hold) })
 	token, err := n.Registry().AddToken(t.Context(), "more", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Handle = func(gatewaytest.Request) (int, string) { <-hold; return 0, "" } // reads no more
-	bad := n.connect(cfg)
-	go n.broker(token, "GET", "/gateway/x?gateway="+cfg.Serial.String(), "")
+	n.connect(cfg)
+	t.Cleanup(func() { close(hold) }) // before the gateway's own end
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		n.broker(token, "GET", "/gateway/x?gateway="+cfg.Serial.String(), "")
+	}()
 	eventually(t, func() string {
 		if n.Connected() != 1 {
 			return "the silent gateway is still connected"
 		}
 		return ""
 	})
-	_ = bad
+	<-asked
 	if err := good.Err(); err != nil {
 		t.Errorf("the gateway that answers pings: %v", err)
 	}

@@ -105,7 +105,7 @@ func (s *session) run(old *session) {
 	s.end(websocket.CloseNormalClosure, "")
 	s.log.Info("disconnected", "cause", cause)
 	s.h.forget(s)
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(s.h.store), stopWait)
+	ctx, cancel = context.WithTimeout(s.h.store, goneWait)
 	defer cancel()
 	if err := s.h.reg.End(ctx, s.info); err != nil {
 		s.log.Warn("the end of the session is not recorded", "err", err)
