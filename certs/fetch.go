@@ -44,7 +44,7 @@ func (p *Pin) fetch(ctx context.Context) ([]byte, error) {
 	}
 	at, err := p.base.Parse(a.CertURL)
 	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" {
-		return nil, fmt.Errorf("%w: cert_url %q is not a URL with http:// or https://", ErrAnswer, a.CertURL)
+		return nil, fmt.Errorf("%w: cert_url %.200q is not a URL with http:// or https://", ErrAnswer, a.CertURL)
 	}
 	file, err := p.get(ctx, at, MaxFile)
 	if err != nil {
@@ -68,10 +68,10 @@ func (p *Pin) get(ctx context.Context, at *url.URL, limit int64) ([]byte, error)
 	}
 	defer resp.Body.Close()
 	if to := resp.Header.Get("Location"); resp.StatusCode/100 == 3 && to != "" {
-		return nil, fmt.Errorf("%s redirects to %s: redirects are not followed, set that address", at.Redacted(), to)
+		return nil, fmt.Errorf("%s redirects to %.200q: redirects are not followed, set that address", at.Redacted(), to)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s, want 200", at.Redacted(), resp.Status)
+		return nil, fmt.Errorf("%s answers %d %s, want 200", at.Redacted(), resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {

@@ -125,7 +125,7 @@ func TestRefreshKeeps(t *testing.T) {
 		{"answer huge", certstest.Behaviour{Answer: text(200, strings.Repeat(" ", certs.MaxAnswer+1))}, "more than 16384 bytes", nil},
 		{"answer redirects", certstest.Behaviour{Answer: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://elsewhere.example/", http.StatusFound)
-		}}, "redirects to http://elsewhere.example/", nil},
+		}}, `redirects to "http://elsewhere.example/"`, nil},
 		{"file at no web address", certstest.Behaviour{File: other.Cert.Raw, CertURL: "file:///etc/passwd"}, "is not a URL with http:// or https://", certs.ErrAnswer},
 		{"file 500", certstest.Behaviour{File: other.Cert.Raw, Deliver: text(500, "")}, "certificate file: ", nil},
 		{"file huge", certstest.Behaviour{File: other.Cert.Raw, Deliver: text(200, strings.Repeat("x", certs.MaxFile+1))}, "more than 65536 bytes", nil},

@@ -21,6 +21,8 @@ const (
 	MaxAnswer = 16 << 10
 	MaxFile   = 64 << 10
 	MaxCerts  = 16
+
+	maxURL = 2 << 10
 )
 
 // What vendor devices take (engage.md, section 4).
@@ -144,6 +146,9 @@ func ParseAnswer(data []byte) (Answer, error) {
 	a.CertURL, a.Hash = strings.TrimSpace(a.CertURL), strings.TrimSpace(a.Hash)
 	if a.CertURL == "" {
 		return Answer{}, fmt.Errorf("%w: cert_url is missing", ErrAnswer)
+	}
+	if len(a.CertURL) > maxURL {
+		return Answer{}, fmt.Errorf("%w: cert_url has more than %d characters", ErrAnswer, maxURL)
 	}
 	if _, err := url.Parse(a.CertURL); err != nil {
 		return Answer{}, fmt.Errorf("%w: cert_url: %w", ErrAnswer, err)

@@ -95,6 +95,7 @@ func TestParseAnswer(t *testing.T) {
 		{"array", "[]", certs.Answer{}, "not understood"},
 		{"number", `{"cert_url":1}`, certs.Answer{}, "not understood"},
 		{"no url", `{"hash":"` + hash + `"}`, certs.Answer{}, "cert_url is missing"},
+		{"long url", `{"cert_url":"http://h/` + strings.Repeat("x", 2048) + `","hash":"` + hash + `"}`, certs.Answer{}, "more than 2048 characters"},
 		{"bad url", `{"cert_url":"http://[","hash":"` + hash + `"}`, certs.Answer{}, "cert_url"},
 		{"no hash", `{"cert_url":"http://h/c"}`, certs.Answer{}, "hash has 0 characters"},
 		{"the example server's slip", `{"cert_url":"http://h/c","hash":"0d6807e6dbac61481a8ff8b0dce95998"}`, certs.Answer{}, "hash has 32 characters"},

@@ -144,13 +144,12 @@ func (c *Client) resolve(ctx context.Context, name string) ([]netip.Addr, error)
 }
 
 // refusedByProxy is the status of a proxy that does not connect.
-type refusedByProxy struct {
-	code   int
-	status string
-}
+type refusedByProxy struct{ code int }
 
 // Error says what the proxy answered.
-func (r refusedByProxy) Error() string { return "it answers " + r.status }
+func (r refusedByProxy) Error() string {
+	return fmt.Sprintf("it answers %d %s", r.code, http.StatusText(r.code))
+}
 
 func (r refusedByProxy) advice() string {
 	if r.code == http.StatusProxyAuthRequired {
@@ -180,7 +179,7 @@ func connect(ctx context.Context, conn net.Conn, proxy *url.URL, host string) (n
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, refusedByProxy{resp.StatusCode, resp.Status}
+		return nil, refusedByProxy{resp.StatusCode}
 	}
 	if br.Buffered() > 0 { // TLS begins with the client
 		return nil, errors.New("it speaks before it is asked")

@@ -95,7 +95,7 @@ func untrusted(err error) bool {
 
 // explainHTTP makes a failure of an answer's status. now is the board's time.
 func explainHTTP(stage StageName, resp *http.Response, now time.Time) *failure {
-	f := &failure{stage: stage, err: fmt.Errorf("the host answers %s", resp.Status)}
+	f := &failure{stage: stage, err: fmt.Errorf("the host answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}
 	switch code := resp.StatusCode; {
 	case code/100 == 3:
 		f.err = fmt.Errorf("the host redirects to %.200q, which is not followed", resp.Header.Get("Location"))
