@@ -188,6 +188,12 @@ func (h *house) importCards(ctx context.Context, first, n int) (time.Duration, e
 		return 0, err
 	}
 	defer os.Remove(path)
+	return h.importFile(ctx, path, n)
+}
+
+// importFile imports a file of n new credentials, and returns how long that
+// took.
+func (h *house) importFile(ctx context.Context, path string, n int) (time.Duration, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err

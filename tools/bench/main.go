@@ -18,15 +18,20 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == childCommand {
-		if err := child(ctx, os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench child:", err)
-			os.Exit(1)
+	if len(os.Args) > 1 {
+		if f := children[os.Args[1]]; f != nil {
+			if err := f(ctx, os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, "bench "+os.Args[1]+":", err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+// children are the processes that a run starts of itself, by first argument.
+var children = map[string]func(context.Context, []string) error{childCommand: child, doorsCommand: doorsChild}
 
 // group is a measurement and the rows that it gives.
 type group struct {
@@ -41,6 +46,8 @@ var groups = []group{
 	{"import", []string{"import_1m"}, importRows},
 	{"decision", []string{"decision_p50", "decision_p99", "decision_growth"}, decisionRows},
 	{"door", []string{"door_path_p99"}, doorRows},
+	{"doors64", []string{"doors64_p99", "doors64_burst_p99"}, doors64Rows},
+	{"rules", []string{"door_path_rules_p99", "door_path_pin_p99"}, rulesRows},
 	{"wiegand", []string{"wiegand_last_edge_p99"}, wiegandRows},
 	{"hive", []string{"hive_v1_rps", "hive_v2_rps"}, hiveRows},
 	{"events", []string{"events_per_second"}, eventRows},
