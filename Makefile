@@ -19,6 +19,7 @@ host: ## build gatehouse and its tools for this machine into build/
 	@mkdir -p $(BUILD)
 	$(GOBUILD) -o $(BUILD)/gatehouse ./agent
 	$(GOBUILD) -o $(BUILD)/sitesim ./tools/sitesim
+	$(GOBUILD) -o $(BUILD)/iphost ./tools/iphost
 
 run: host ## start the agent on a simulated site and say where to look
 	$(BUILD)/gatehouse run --demo --state $(DEMO)
