@@ -106,3 +106,28 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
+
+// TestDrain: all events of the log come to the host, in order, each time.
+func TestDrain(t *testing.T) {
+	rows := short(t, "uplink")
+	if r := rows["uplink_drain"]; r.Yardstick <= 0 || r.number(t, "events") != 5000 || !r.AtLeast {
+		t.Errorf("%+v", r)
+	}
+	if r := rows["during_drain"]; r.number(t, "drains") == 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestDrainHostFinds: an event that is left out does not pass.
+func TestDrainHostFinds(t *testing.T) {
+	for _, second := range []string{`{"eventId":3,"event":{}}`, `{"eventId":1,"event":{}}`, `{"requestId":2}`, `{`} {
+		h := &drainHost{}
+		h.event([]byte(`{"eventId":1,"event":{}}`))
+		if h.broken != nil {
+			t.Fatal(h.broken)
+		}
+		if h.event([]byte(second)); h.broken == nil {
+			t.Errorf("%s was taken", second)
+		}
+	}
+}

@@ -79,16 +79,23 @@ func duringRows(b *bench) ([]row, error) {
 	} {
 		began := time.Now()
 		got, err := while(b.ctx, h, 0, w.work)
-		r := row{Name: w.name, Value: micros(got.p99()), Yardstick: micros(rest.p99()), Unit: "µs",
-			Detail: map[string]any{"samples": len(got), "took_s": time.Since(began).Seconds(), "p50_us": micros(got.p50()),
-				"longest_us": micros(got.longest()), "rest_p50_us": micros(rest.p50()), "rest_longest_us": micros(rest.longest())}}
-		switch {
-		case err != nil:
+		r := duringRow(w.name, got, rest)
+		r.Detail["took_s"] = time.Since(began).Seconds()
+		if err != nil {
 			r.Error = err.Error()
-		case got.longest() > stall:
-			r.Error = "a decision took " + got.longest().String()
 		}
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// duringRow compares decisions while something runs with those at rest.
+func duringRow(name string, got, rest samples) row {
+	r := row{Name: name, Value: micros(got.p99()), Yardstick: micros(rest.p99()), Unit: "µs",
+		Detail: map[string]any{"samples": len(got), "p50_us": micros(got.p50()), "longest_us": micros(got.longest()),
+			"rest_p50_us": micros(rest.p50()), "rest_longest_us": micros(rest.longest())}}
+	if got.longest() > stall {
+		r.Error = "a decision took " + got.longest().String()
+	}
+	return r
 }

@@ -51,6 +51,7 @@ var groups = []group{
 	{"wiegand", []string{"wiegand_last_edge_p99"}, wiegandRows},
 	{"hive", []string{"hive_v1_rps", "hive_v2_rps"}, hiveRows},
 	{"events", []string{"events_per_second"}, eventRows},
+	{"uplink", []string{"uplink_drain", "during_drain"}, drainRows},
 	{"agent", []string{"start_ready", "rest_memory"}, agentRows},
 	{"during", []string{"during_copy", "during_export", "during_import"}, duringRows},
 	{"binary", []string{"arm64_binary"}, binaryRows},
