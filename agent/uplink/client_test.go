@@ -30,9 +30,14 @@ func TestLink(t *testing.T) {
 	w.log.add(3, site.KindDoorOpened)
 	w.log.add(1, site.KindSignIn) // never leaves
 	w.log.add(1, site.KindClock)
+	began := make(chan uplink.Source, 10)
+	w.deps.Events.Began = func(s uplink.Source) { began <- s }
 	w.run()
 	hc := w.conn(0)
 	w.untilEvents(4)
+	if a, b := <-began, <-began; a != uplink.SourceGateway || b != uplink.SourceEdgeDevice || len(began) != 0 {
+		t.Errorf("began: %s, %s and %d more", a, b, len(began))
+	}
 	if diff := cmp.Diff([]uint64{1, 2, 3, 5}, w.ids()); diff != "" {
 		t.Errorf("events (-want +got)\n%s", diff)
 	}

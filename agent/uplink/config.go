@@ -131,8 +131,12 @@ type Events struct {
 	Gateway    Cursor // of the events with source gateway
 	EdgeDevice Cursor // of those with source edgeDevice
 	// Convert returns what a host is told of an event; false for an event that
-	// never leaves. It must not block.
+	// never leaves. It must not block, and must keep what is sealed to itself.
 	Convert func(e site.Event) (Message, bool)
+	// Began is called when a source has its first position since the start: from
+	// then on the log must keep what its cursor has not had (spool's Register).
+	// May be nil.
+	Began func(source Source)
 	// NewLog returns the event that precedes the first one of another log; nil:
 	// NewLogMessage.
 	NewLog func(source Source, gateway Serial, first site.Event) Message
@@ -198,6 +202,9 @@ func (d Deps) withDefaults() (Deps, error) {
 	}
 	if d.Events.NewLog == nil {
 		d.Events.NewLog = NewLogMessage
+	}
+	if d.Events.Began == nil {
+		d.Events.Began = func(Source) {}
 	}
 	if d.Clock == nil {
 		d.Clock = func() site.Clock { return site.Clock{Now: time.Now()} }

@@ -67,11 +67,15 @@ func (c *cutConn) Write(p []byte) (int, error) {
 type network struct {
 	wrap func(net.Conn) net.Conn
 	look func(string) ([]netip.Addr, error)
+	kept func(time.Duration)
 }
 
 func (n network) Lookup(_ context.Context, name string) ([]netip.Addr, error) { return n.look(name) }
 
-func (n network) Dial(ctx context.Context, to netip.AddrPort, _ time.Duration) (net.Conn, error) {
+func (n network) Dial(ctx context.Context, to netip.AddrPort, keepAlive time.Duration) (net.Conn, error) {
+	if n.kept != nil {
+		n.kept(keepAlive)
+	}
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", to.String())
 	if err != nil || n.wrap == nil {
 		return c, err

@@ -26,7 +26,7 @@ func TestBackoff(t *testing.T) {
 		{5, 0, 8 * time.Second},
 		{6, 0, 15 * time.Second},
 		{6, 0.999, 29985 * time.Millisecond},
-		{1 << 40, 0.5, 22500 * time.Millisecond},
+		{1 << 30, 0.5, 22500 * time.Millisecond},
 	} {
 		if got := backoff(tt.attempt, DefaultMinDelay, DefaultMaxDelay, tt.random); got != tt.want {
 			t.Errorf("attempt %d, %g: %s, want %s", tt.attempt, tt.random, got, tt.want)

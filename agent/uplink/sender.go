@@ -129,6 +129,7 @@ func (s *sender) begin(on [2]bool) error {
 		if err := s.places.begin(p, s.c.deps.Events.Log, s.c.cfg.FromOldest); err != nil {
 			return err
 		}
+		s.c.deps.Events.Began(p.source)
 		s.c.log.Info("events begin", "source", p.source, "after", p.seq)
 	}
 	s.c.notePlaces(s.places)

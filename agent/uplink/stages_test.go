@@ -181,6 +181,35 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// TestTriesAddressesInOrder: a name with several addresses, the first of which
+// is dead; keep-alives as they are set.
+func TestTriesAddressesInOrder(t *testing.T) {
+	w := newWorld(t)
+	w.use(w.ca.Issue(t, []string{"iphost.example"}))
+	w.cfg.ServerURL = strings.Replace(w.url(), "127.0.0.1", "iphost.example", 1)
+	w.cfg.KeepAlive = 7 * time.Second
+	periods := make(chan time.Duration, 100)
+	w.deps.Network = network{
+		look: func(string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.99"), netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+		},
+		kept: func(d time.Duration) { periods <- d },
+	}
+	w.run()
+	w.conn(0).ask(1, "GET", "/", "")
+	w.stop()
+	close(periods)
+	n := 0
+	for d := range periods {
+		if n++; d != 7*time.Second {
+			t.Errorf("keep-alive of %s", d)
+		}
+	}
+	if n != 4 { // two addresses, for credentials and for the upgrade
+		t.Errorf("%d dials, want 4", n)
+	}
+}
+
 // TestStopsAtOnce: nobody waits for the next attempt.
 func TestStopsAtOnce(t *testing.T) {
 	w := newWorld(t)
