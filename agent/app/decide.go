@@ -19,6 +19,7 @@ type doorDecider struct {
 	twoPerson bool
 	areas     *areaBook
 	records   []site.Credential
+	asks      bool // for why, at any time: nothing that is known may change
 }
 
 func (h *policyHolder) decider(cfg door.Config, areas *areaBook) *doorDecider {
@@ -130,7 +131,11 @@ func (d *doorDecider) pinAlone(p door.Presented, w *door.Pending, req access.Req
 // lockedOut reports whether too many PINs of a credential were wrong; without
 // one, at the reader.
 func (d *doorDecider) lockedOut(id site.CredentialID, req *access.Request) bool {
-	return d.areas.owner.LockedOut(lockKey(id, req.Reader), req.Clock.Now)
+	key := lockKey(id, req.Reader)
+	if d.asks {
+		return d.areas.owner.Locked(key, req.Clock.Now)
+	}
+	return d.areas.owner.LockedOut(key, req.Clock.Now)
 }
 
 // checkPIN compares a PIN, unless too many were wrong. Each that is wrong counts,

@@ -56,6 +56,7 @@ const areaStep = "area"
 func (a *App) explain(id site.DoorID, p door.Presented, m moment) control.Why {
 	i := slices.IndexFunc(a.doors.cfg, func(c door.Config) bool { return c.ID == id })
 	d := a.policy.decider(a.doors.cfg[i], m.areas)
+	d.asks = true
 	req := d.request(p, m.mode)
 	req.Clock, req.Trace = m.clock, true
 	asks := d.readerMode(p.Reader, m.clock)

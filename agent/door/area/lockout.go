@@ -43,6 +43,15 @@ func (o *Owner) LockedOut(key string, now time.Time) bool {
 	return o.lockedOut(key, millis(now))
 }
 
+// Locked reports what LockedOut would, at any time, and changes nothing: no
+// lock-out ends because somebody asked about tomorrow.
+func (o *Owner) Locked(key string, at time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l, now := o.locks[key], millis(at)
+	return l != nil && l.until != 0 && now < min(l.until, now+o.pin.For.Milliseconds())
+}
+
 // lockedOut ends a lock-out that is over. One that ends later than it could if
 // it began now was made by a clock that has gone back since: it begins now, so
 // that a wrong clock locks nobody out for years.

@@ -67,3 +67,24 @@ func TestLockout(t *testing.T) {
 		})
 	}
 }
+
+// TestLockedAsksOnly: to ask about a time after a lock-out, or before it, does
+// not end it and makes it no shorter.
+func TestLockedAsksOnly(t *testing.T) {
+	o := mustNew(t, area.Config{PIN: area.Lockout{Tries: 1, For: 10 * time.Minute}})
+	o.Wrong("c", at(0))
+	for _, tt := range []struct {
+		at   time.Duration
+		want bool
+	}{{0, true}, {10*time.Minute - time.Millisecond, true}, {10 * time.Minute, false}, {1000 * time.Hour, false}, {-1000 * time.Hour, true}} {
+		if got := o.Locked("c", at(tt.at)); got != tt.want {
+			t.Errorf("at %v: %v, want %v", tt.at, got, tt.want)
+		}
+	}
+	if o.Locked("d", at(0)) {
+		t.Error("a key that was never tried is locked out")
+	}
+	if !o.LockedOut("c", at(10*time.Minute-time.Millisecond)) {
+		t.Error("to ask has ended the lock-out")
+	}
+}
