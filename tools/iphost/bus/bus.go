@@ -62,13 +62,14 @@ type Bus struct {
 	srv      *server.Server
 	once     sync.Once // its end
 	replicas int
+	alone    bool // an embedded server without others
 	log      *slog.Logger
 }
 
 // Open joins and waits until JetStream answers, as long as ctx lasts: a cluster
 // answers when more than half of its hosts are there.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
-	b := &Bus{log: cfg.Log, replicas: replicas(cfg)}
+	b := &Bus{log: cfg.Log, replicas: replicas(cfg), alone: cfg.URL == "" && cfg.Cluster == nil}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
@@ -202,10 +203,12 @@ func (b *Bus) Abort() {
 }
 
 // Stream makes the stream, or takes the one that is there and adds replicas
-// where it has fewer. It retries while ctx lasts: a young cluster refuses.
+// where it has fewer. It retries while ctx lasts, for a young cluster refuses;
+// a server alone that refuses (a disk that is too small) means it.
 func (b *Bus) Stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	cfg.Replicas = b.replicas
 	cfg.Storage = jetstream.FileStorage
+	start, told := time.Now(), time.Duration(0)
 	for {
 		once, cancel := context.WithTimeout(ctx, 2*time.Second)
 		s, err := b.stream(once, cfg)
@@ -213,7 +216,14 @@ func (b *Bus) Stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream
 		if err == nil {
 			return s, nil
 		}
-		b.log.Debug("nats: stream", "stream", cfg.Name, "err", err)
+		var refused *jetstream.APIError
+		if b.alone && errors.As(err, &refused) {
+			return nil, fmt.Errorf("nats: stream %s: %w", cfg.Name, err)
+		}
+		if since := time.Since(start); since-told > 10*time.Second {
+			told = since
+			b.log.Warn("waiting for a stream", "stream", cfg.Name, "for", since.Round(time.Second), "err", err)
+		}
 		if pause(ctx, 250*time.Millisecond) != nil {
 			return nil, fmt.Errorf("nats: stream %s: %w", cfg.Name, err)
 		}

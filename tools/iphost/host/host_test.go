@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"gatehouse/tools/iphost/engage"
 	"gatehouse/tools/iphost/gatewaytest"
@@ -74,6 +77,12 @@ func TestCredentials(t *testing.T) {
 	wantStatus(t, "password that was replaced", err, 401)
 	_, err = gatewaytest.Connect(t.Context(), cfg, second[1:])
 	wantStatus(t, "wrong password", err, 401)
+	// A right password without the sub-protocol.
+	head := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(serialA+":"+second))}}
+	d := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: n.roots}, Subprotocols: []string{"engage.v1.edgedevice.allegion.com"}}
+	if _, res, err := d.Dial("wss"+strings.TrimPrefix(cfg.URL, "https"), head); err == nil || res == nil || res.StatusCode != 400 {
+		t.Errorf("another sub-protocol: %v, %v", res, err)
+	}
 	g, err := gatewaytest.Connect(t.Context(), cfg, second)
 	if err != nil {
 		t.Fatal(err)

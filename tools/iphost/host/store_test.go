@@ -17,6 +17,7 @@ import (
 	"gatehouse/tools/iphost/engage"
 	"gatehouse/tools/iphost/gatewaytest"
 	"gatehouse/tools/iphost/host"
+	"gatehouse/tools/iphost/journal"
 )
 
 // TestKilledBeforePong: the host has stored a batch and ends before it answers.
@@ -202,6 +203,19 @@ func TestConfigRefused(t *testing.T) {
 		if err := h.Run(t.Context()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestNoRoom: a budget beyond the disk is an error at the start, not a wait.
+func TestNoRoom(t *testing.T) {
+	h, err := host.New(host.Config{Dir: shortDir(t), Listen: "127.0.0.1:0", CAListen: "off", Journal: journal.Config{MaxBytes: 1 << 60}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := h.Run(ctx); err == nil || !strings.Contains(err.Error(), "storage") {
+		t.Errorf("error %v, want one that names the storage", err)
 	}
 }
 
