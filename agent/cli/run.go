@@ -71,6 +71,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.whole = cfg.Inputs.Fire != nil && cfg.Inputs.Panic != nil && len(cfg.Areas) > 0 && len(cfg.Outputs) > 0
 	unlock, err := app.LockRun(cfg.StateDir)
 	if err != nil {
 		return err
