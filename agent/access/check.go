@@ -64,7 +64,7 @@ func (e *eval) check(k check, c *site.Credential) site.Reason {
 			return e.verdict
 		}
 	case checkArea:
-		if r := area(e.req.Area); r != "" || !e.req.Interlocked {
+		if r := area(e.req.Area); r != "" || !e.req.Interlocked || !Opens(c.Function, e.req.Mode) {
 			return r
 		}
 		return site.ReasonInterlock
@@ -133,6 +133,18 @@ func area(r site.Reason) site.Reason {
 		return r
 	}
 	return site.ReasonFault
+}
+
+// Opens reports whether a function unlocks a door in that mode. An interlock has nothing
+// against one that does not: a lockdown card works while another door is open.
+func Opens(f site.Function, m site.Mode) bool {
+	switch f {
+	case site.FunctionLockdown, site.FunctionFreeze:
+		return false
+	case site.FunctionToggle:
+		return !m.Unlocked()
+	}
+	return true
 }
 
 // pin says what is asked of a record and what came of it.

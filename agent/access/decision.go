@@ -103,7 +103,8 @@ type Request struct {
 	// the holder that would pass, then again with it.
 	Area site.Reason
 	// Interlocked: another door of an interlock is not secure. It refuses what
-	// Area lets pass.
+	// Area lets pass, unless the credential opens nothing: lockdown, freeze, and
+	// toggle at a door that is unlocked by mode.
 	Interlocked bool
 
 	// Fault is why the decision cannot be made: the store could not be read,

@@ -103,7 +103,7 @@ func naiveJudge(w world, c site.Credential) site.Reason {
 	if !slices.Contains(verdicts, site.ReasonGranted) {
 		return slices.MaxFunc(verdicts, func(a, b site.Reason) int { return a.Rank() - b.Rank() })
 	}
-	if r := naiveArea(q); r != "" {
+	if r := naiveArea(q, c.Function); r != "" {
 		return r
 	}
 	if r := naivePIN(q, c); r != "" {
@@ -125,7 +125,7 @@ func naiveNobody(q access.Request) site.Reason {
 	if q.PIN == access.PINLockedOut {
 		pin = site.ReasonPINLockedOut
 	}
-	for _, r := range []site.Reason{naiveDoor(q, site.FunctionNorm), naiveArea(q), pin} {
+	for _, r := range []site.Reason{naiveDoor(q, site.FunctionNorm), naiveArea(q, site.FunctionNorm), pin} {
 		if r != "" {
 			return r
 		}
@@ -149,7 +149,7 @@ func naiveDoor(q access.Request, f site.Function) site.Reason {
 	return ""
 }
 
-func naiveArea(q access.Request) site.Reason {
+func naiveArea(q access.Request, f site.Function) site.Reason {
 	switch q.Area {
 	case "", site.ReasonGrantedPassback:
 	case site.ReasonPassback, site.ReasonOccupancy, site.ReasonInterlock:
@@ -157,7 +157,9 @@ func naiveArea(q access.Request) site.Reason {
 	default:
 		return site.ReasonFault
 	}
-	if q.Interlocked {
+	unlocked := q.Mode == site.ModePassage || q.Mode == site.ModeFrozenPassage
+	locks := f == site.FunctionLockdown || f == site.FunctionFreeze || f == site.FunctionToggle && unlocked
+	if q.Interlocked && !locks {
 		return site.ReasonInterlock
 	}
 	return ""

@@ -334,18 +334,29 @@ func (p areaParts) Forgive(ctx context.Context, f control.Forgiveness) (int, err
 	return n, nil
 }
 
-// verdict asks what areas and interlocks say of a decision that would let the
-// holder pass; empty: nothing.
+// verdict asks what areas say of a decision that would let the holder pass, or
+// that refuses by what comes after them (door.md, Decision); empty: nothing.
 func (b *areaBook) verdict(dec *access.Decision, req *access.Request, now time.Time) site.Reason {
-	if dec.Credential == nil || dec.Outcome == access.Refused {
+	before := dec.Outcome == access.Refused && dec.Reason.Rank() < site.ReasonInterlock.Rank()
+	if dec.Credential == nil || before {
 		return ""
 	}
-	var r site.Reason
 	if m, ok := b.move(req.Reader, dec.Credential.Holder); ok {
-		r = b.owner.Ask(m, now)
+		return b.owner.Ask(m, now)
 	}
-	if (r == "" || r == site.ReasonGrantedPassback) && !b.owner.Free(req.Door) {
-		return site.ReasonInterlock
-	}
-	return r
+	return ""
+}
+
+// interlocked reports whether the door stays locked because another one of an
+// interlock is not secure.
+func (b *areaBook) interlocked(id site.DoorID) bool {
+	d := b.doors.byID[id]
+	return (d == nil || d.HeedsInterlock()) && len(b.owner.Blockers(id)) > 0
+}
+
+// lock takes the interlock for a grant that is to open the door. The door gives
+// it back.
+func (b *areaBook) lock(id site.DoorID) bool {
+	d := b.doors.byID[id]
+	return b.Acquire(id) || d != nil && !d.HeedsInterlock()
 }

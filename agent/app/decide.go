@@ -51,7 +51,8 @@ func (h *policyHolder) readerMode(id site.ReaderID, clock site.Clock) reader.Mod
 
 // request says what is asked at the door.
 func (d *doorDecider) request(p door.Presented, mode site.Mode) access.Request {
-	return access.Request{Door: d.door, Reader: p.Reader, Bits: p.Bits, Clock: d.clock.Clock(), Mode: mode, TwoPerson: d.twoPerson}
+	return access.Request{Door: d.door, Reader: p.Reader, Bits: p.Bits, Clock: d.clock.Clock(), Mode: mode, TwoPerson: d.twoPerson,
+		Interlocked: d.areas.interlocked(d.door)}
 }
 
 // Decide judges what was presented: a card, the PIN of a card that waits, or a
@@ -117,11 +118,12 @@ func (d *doorDecider) pinAlone(p door.Presented, w *door.Pending, req access.Req
 	req.ByPIN, req.Bits = true, card.Bits{}
 	req.ReaderClosed = !takesPINOnly(asks)
 	policy, _ := d.lookup(&req, nil)
-	if req.ReaderClosed {
-		return door.Decision{Decision: access.Decision{Reason: site.ReasonReaderClosed}}
+	var records []site.Credential
+	var duress bool
+	if !req.ReaderClosed { // else it is not looked at
+		records, duress = d.findPIN(p.PIN, &req)
+		d.records = records
 	}
-	records, duress := d.findPIN(p.PIN, &req)
-	d.records = records
 	first := d.with(w, &req)
 	out := d.settle(d.judge(policy, records, &req), &req, p, first)
 	out.Duress = out.Duress || duress && out.Outcome != access.Refused
@@ -235,7 +237,7 @@ func (d *doorDecider) settle(dec access.Decision, req *access.Request, p door.Pr
 	}
 	out := door.Decision{Decision: dec, Out: d.areas.leadsOut(p.Reader)}
 	if dec.Outcome == access.Granted && first != nil {
-		out.Completes, out.Duress = true, first.Decision.Duress
+		out.Completes = true
 	}
 	if c := dec.Credential; c == nil {
 		if p.Bits.Len() > 0 {
@@ -254,22 +256,34 @@ type passing struct {
 	reader     site.ReaderID
 }
 
-// takeAll takes for all persons or for none, and says what refuses.
+// takeAll takes for all persons or for none, and says what refuses. Uses come
+// last: they cannot be given back.
 func (d *doorDecider) takeAll(persons []passing, req *access.Request) site.Reason {
+	if f := persons[0].credential.Function; access.Opens(f, req.Mode) && !d.areas.lock(d.door) {
+		return site.ReasonInterlock
+	}
 	for i, p := range persons {
-		r := d.areas.reserve(p.reader, p.credential.Holder, req.Clock.Now)
-		if r == "" && countsUses(p.credential) {
-			r = d.countUse(p.credential.ID)
+		if r := d.areas.reserve(p.reader, p.credential.Holder, req.Clock.Now); r != "" {
+			d.cancel(persons[:i])
+			return r
 		}
-		if r == "" {
+	}
+	for _, p := range persons {
+		if !countsUses(p.credential) {
 			continue
 		}
-		for _, q := range persons[:i+1] {
-			d.areas.cancel(q.reader, q.credential.Holder)
+		if r := d.countUse(p.credential.ID); r != "" {
+			d.cancel(persons)
+			return r
 		}
-		return r
 	}
 	return ""
+}
+
+func (d *doorDecider) cancel(persons []passing) {
+	for _, p := range persons {
+		d.areas.cancel(p.reader, p.credential.Holder)
+	}
 }
 
 func countsUses(c *site.Credential) bool {

@@ -1,11 +1,17 @@
 package app_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
+	"gatehouse/agent/control"
 	"gatehouse/agent/site"
+	"gatehouse/hal"
 )
 
 // TestWhyEndsNoLockout: a question about tomorrow, when a lock-out of today is
@@ -27,4 +33,131 @@ func TestWhyEndsNoLockout(t *testing.T) {
 		t.Errorf("tomorrow: %+v", w)
 	}
 	r.want(site.ReasonPINLockedOut, func() { r.show("shed-in", adaCard) })
+}
+
+// whyAt asks about a card at a reader, now.
+func (r *running) whyAt(door, reader, bits string) control.Why {
+	r.t.Helper()
+	return r.explain(url.Values{"door": {door}, "reader": {reader}, "bits": {"26:" + bits}})
+}
+
+// TestInterlockOfOpenDoors: a door that is open itself while another one of its
+// interlock is not secure refuses a card, why says so, and no counted use is
+// lost. A card that locks down is not refused: it opens nothing.
+func TestInterlockOfOpenDoors(t *testing.T) {
+	r := newRulesSite(t, "occupancy: 9").start()
+	r.enrolPINs("Ada,H10301,77,1568,,,one_time,front", "Bob,H10301,77,1570,,,lockdown,front")
+	for _, contact := range []hal.LineName{"GPIO23", "GPIO19"} { // both forced
+		n := len(r.events(site.KindDoorForced))
+		r.board.Drive(contact, hal.High)
+		wait(t, "forced", func() bool { return len(r.events(site.KindDoorForced)) > n })
+	}
+	if w := r.whyAt("front", "front-in", adaCard); w.Reason != string(site.ReasonInterlock) || !hasStep(w, "interlock", "refuses") {
+		t.Errorf("why %+v", w)
+	}
+	r.want(site.ReasonInterlock, func() { r.show("front-in", adaCard) })
+	if w := r.whyAt("front", "front-in", otherCard); w.Decision != "granted" {
+		t.Errorf("why lockdown %+v", w)
+	}
+	r.want(site.ReasonGranted, func() { r.show("front-in", otherCard) })
+	r.must(r.ask(http.MethodPost, "/v1/release", map[string]any{"target": map[string]any{"all": true}}, nil))
+	r.walkOut("GPIO19")
+	r.want(site.ReasonGranted, func() { r.show("front-in", adaCard) })
+	r.waitLevel("GPIO24", hal.High)
+	if w := r.whyAt("shed", "shed-in", adaCard); w.Reason != string(site.ReasonUsedUp) {
+		t.Errorf("the one use: %+v", w)
+	}
+}
+
+// walkOut closes a door that is open.
+func (r *running) walkOut(contact hal.LineName) {
+	r.t.Helper()
+	closed := len(r.events(site.KindDoorClosed))
+	r.board.Drive(contact, hal.Low)
+	wait(r.t, "closing", func() bool { return len(r.events(site.KindDoorClosed)) > closed })
+}
+
+// TestOrderOfReasonsAtPINs: what stands before a PIN in the order of reasons
+// speaks first, and wrong PINs count all the same.
+func TestOrderOfReasonsAtPINs(t *testing.T) {
+	r := newRulesSite(t, "occupancy: 9").start()
+	r.enrolPINs("Ada,H10301,77,1568,4711,,,front;shed")
+	mode := func(mode string) {
+		r.must(r.ask(http.MethodPost, "/v1/doors/shed/mode", map[string]any{"mode": mode}, nil))
+	}
+	// The shed's neighbour is open: an interlock stands before PINs.
+	r.board.Drive("GPIO23", hal.High)
+	r.waitEvent("forced", site.KindDoorForced, func(site.Event) bool { return true })
+	for range 3 {
+		r.want(site.ReasonInterlock, func() { r.keys("shed-pin", "9999#") })
+	}
+	r.want(site.ReasonInterlock, func() { r.keys("shed-pin", "4711#") })
+	r.walkOut("GPIO23")
+	r.want(site.ReasonPINLockedOut, func() { r.keys("shed-pin", "4711#") }) // they counted
+	// At a reader that takes no PIN alone the door's mode speaks first.
+	r.want(site.ReasonReaderClosed, func() { r.keys("shed-in", "4711#") })
+	mode("disabled")
+	r.want(site.ReasonDoorDisabled, func() { r.keys("shed-in", "4711#") })
+	r.want(site.ReasonDoorDisabled, func() { r.keys("shed-pin", "4711#") })
+	mode("frozen_secured")
+	r.want(site.ReasonFrozen, func() { r.keys("shed-in", "4711#") })
+}
+
+// TestSecondRefusedKeepsUses: where the first of two persons cannot pass any
+// more the second one's only use is not taken.
+func TestSecondRefusedKeepsUses(t *testing.T) {
+	s := newRulesSite(t, "occupancy: 1")
+	s.settings(vaultInLab())
+	r := s.start()
+	r.enrolPINs("Ada,H10301,77,1568,,,,front;vault", "Bob,H10301,77,1570,,,one_time,front;vault")
+	r.show("vault-in", adaCard)
+	// One place is left and two want to come in.
+	r.want(site.ReasonOccupancy, func() { r.show("vault-in", otherCard) })
+	if w := r.whyAt("front", "front-in", otherCard); w.Decision != "granted" {
+		t.Errorf("the second one's use is gone: %+v", w)
+	}
+	if w := r.whyAt("front", "front-in", adaCard); w.Decision != "granted" || hasAreaReserved(r) {
+		t.Errorf("a place is still reserved: %+v", w)
+	}
+}
+
+func hasAreaReserved(r *running) bool {
+	var a control.AreaStatus
+	r.must(r.client.Get(r.t.Context(), "/v1/areas/lab", nil, &a))
+	return a.Reserved != 0
+}
+
+// vaultInLab leads the vault's reader into a laboratory with one place.
+func vaultInLab() string {
+	text := fmt.Sprintf(rulesSettings, "occupancy: 1")
+	return strings.Replace(text, "door: vault, wiegand", "door: vault, to: lab, wiegand", 1)
+}
+
+// TestDuressOfFirst: when the first of two was under duress, the alarm names him
+// and not the second one.
+func TestDuressOfFirst(t *testing.T) {
+	s := newRulesSite(t, "occupancy: 9")
+	s.settings(strings.Replace(fmt.Sprintf(rulesSettings, "occupancy: 9"), "door: vault, wiegand", "door: vault, mode: card_pin, wiegand", 1))
+	r := s.start()
+	r.enrolPINs("Ada,H10301,77,1568,4711,4712,,vault", "Bob,H10301,77,1570,1234,1235,,vault")
+	r.show("vault-in", adaCard)
+	r.keys("vault-in", "4712#")
+	r.show("vault-in", otherCard)
+	r.want(site.ReasonGranted, func() { r.keys("vault-in", "1234#") })
+	r.waitLevel("GPIO26", hal.High)
+	var all []site.Event
+	err := r.client.Stream(t.Context(), http.MethodGet, "/v1/events", url.Values{"duress": {"1"}}, nil, func(b []byte) error {
+		var ev site.Event
+		if err := json.Unmarshal(b, &ev); err != nil {
+			return err
+		}
+		if ev.Kind == site.KindDuress {
+			all = append(all, ev)
+		}
+		return nil
+	})
+	r.must(err)
+	if len(all) != 1 || all[0].Holder != "Ada" {
+		t.Errorf("duress of %+v", all)
+	}
 }

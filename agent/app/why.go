@@ -46,6 +46,7 @@ type moment struct {
 	mode  site.Mode
 	clock site.Clock
 	areas *areaBook
+	other bool              // not now
 	steps []control.WhyStep // how it was found out
 }
 
@@ -59,6 +60,7 @@ func (a *App) explain(id site.DoorID, p door.Presented, m moment) control.Why {
 	d.asks = true
 	req := d.request(p, m.mode)
 	req.Clock, req.Trace = m.clock, true
+	req.Interlocked = req.Interlocked && !m.other // nobody knows what was open then, or will be
 	asks := d.readerMode(p.Reader, m.clock)
 	d.asking(&req, asks)
 	policy, records := d.lookup(&req, nil)
@@ -105,11 +107,11 @@ func (a *App) bitsOf(prefix site.CredentialID) (card.Bits, error) {
 // momentAt works out what held, or will hold, at a time. A time that was asked
 // for is not in doubt.
 func (a *App) momentAt(ctx context.Context, id site.DoorID, at time.Time) (moment, error) {
-	m := moment{clock: site.Clock{Now: at, Trusted: true, Mode: a.cfg.Clock}, areas: a.areas}
+	m := moment{clock: site.Clock{Now: at, Trusted: true, Mode: a.cfg.Clock}, areas: a.areas, other: true}
 	if at.After(a.hw.Clock.Now()) {
 		var from string
 		m.mode, from = a.modeThen(id, m.clock)
-		m.step("time", at, "in the future: the policy and who is where as they are now")
+		m.step("time", at, "in the future: the policy and who is where as they are now, and no other door of an interlock open")
 		m.steps = append(m.steps, control.WhyStep{Check: "door_mode", Input: from, Result: m.mode.String()})
 		return m, nil
 	}
@@ -228,8 +230,8 @@ func (b *areaBook) explain(dec *access.Decision, req *access.Request) []control.
 		out = append(out, control.WhyStep{Check: "areas", Result: orNothing(result),
 			Input: fmt.Sprintf("from %s to %s, holder %s, %d there", areaName(m.From), areaName(m.To), where, b.owner.Count(m.To, req.Clock.Now))})
 	}
-	if blockers := b.owner.Blockers(req.Door); len(blockers) > 0 {
-		out = append(out, control.WhyStep{Check: "interlock", Input: fmt.Sprintf("not secure: %v", blockers), Result: word(b.owner.Free(req.Door), "held by this door", "refuses")})
+	if blockers := b.owner.Blockers(req.Door); len(blockers) > 0 && b.interlocked(req.Door) == req.Interlocked {
+		out = append(out, control.WhyStep{Check: "interlock", Input: fmt.Sprintf("not secure: %v", blockers), Result: word(req.Interlocked, "refuses to unlock this door", "this door is unlocked already")})
 	}
 	return out
 }

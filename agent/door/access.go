@@ -39,7 +39,7 @@ func (m *machine) objects(in Grant, mode site.Mode) site.Reason {
 	case in.Function == site.FunctionLockdown, in.Function == site.FunctionFreeze,
 		in.Function == site.FunctionToggle && mode.Unlocked():
 		return "" // it opens nothing
-	case m.now.Interlocked && !m.s.fire && !(m.s.let && mode.Unlocked()):
+	case m.now.Interlocked && m.s.heeds():
 		return site.ReasonInterlock
 	case (m.cfg.TwoPerson || in.Function == site.FunctionSupervised) && in.alone():
 		return site.ReasonSecondPersonRequired

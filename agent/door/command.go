@@ -42,7 +42,7 @@ func (c Command) check(now Now) error {
 func (s *State) refuses(now Now) site.Reason {
 	mode, _ := s.Mode()
 	r := refusesMode(mode)
-	if r == "" && now.Interlocked && !s.fire && !(s.let && mode.Unlocked()) {
+	if r == "" && now.Interlocked && s.heeds() {
 		return site.ReasonInterlock
 	}
 	return r

@@ -13,6 +13,7 @@ func (o *owner) step(in Input) {
 	o.apply(in, true)
 	o.letGo()
 	o.forget()
+	o.d.beyond.Store(!o.s.heeds())
 	o.publish(o.s.Status(&o.d.cfg))
 }
 
@@ -106,6 +107,7 @@ func (o *owner) present(p presentation) {
 	w := o.waitingFor(p.Presented)
 	dec := o.d.deps.Decider.Decide(p.Presented, w.pending(), mode)
 	in := dec.input(p.Presented, w)
+	o.held = o.d.deps.Interlock != nil // the decider may have taken it: given back if nothing opens
 	o.step(in)
 	switch in.(type) {
 	case Waiting:

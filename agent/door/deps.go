@@ -49,6 +49,9 @@ type Pending struct {
 // Decider decides who may pass. It is called on the door's goroutine and must
 // not wait for a network, a disk or another door.
 //
+// It may [Interlock.Acquire] the door for a grant before it takes what cannot be
+// given back; the door releases it if it stays secure.
+//
 // w is what waits, nil if nothing does: for a PIN without bits the card that
 // waits for one at that reader; in all other cases, and for a PIN where no card
 // waits, the person who waits for a second one at any reader of the door. It is

@@ -55,6 +55,7 @@ type Door struct {
 	scheduled atomic.Pointer[Schedule]
 
 	status atomic.Pointer[site.DoorStatus]
+	beyond atomic.Bool // no interlock is heeded: see HeedsInterlock
 	ran    atomic.Bool
 	ready  chan struct{} // closed by Run
 	done   chan struct{} // closed by Run
@@ -100,6 +101,11 @@ func (d *Door) Ready() <-chan struct{} { return d.ready }
 
 // Status returns the door as it is. It waits for nothing.
 func (d *Door) Status() site.DoorStatus { return *d.status.Load() }
+
+// HeedsInterlock reports whether a card is refused here while another door of an
+// interlock is not secure. It is not while fire or its mode hold this door
+// unlocked. It waits for nothing.
+func (d *Door) HeedsInterlock() bool { return !d.beyond.Load() }
 
 // SetFire tells the door the level of the site's fire input. It waits for
 // nothing; the latest level counts.

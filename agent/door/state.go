@@ -228,6 +228,14 @@ func (s *State) Secure() bool {
 	return !s.unlocked && !s.open && !s.bouncing && !s.faults[PartStrike] && !s.faults[PartBond]
 }
 
+// heeds reports whether an interlock may refuse a card or a command here: not
+// while fire holds the door unlocked, or a mode that no interlock stood against
+// when it began.
+func (s *State) heeds() bool {
+	mode, _ := s.Mode()
+	return !s.fire && !(s.let && mode.Unlocked())
+}
+
 // HeldBack reports whether the mode unlocks the door and an interlock does not
 // let it.
 func (s *State) HeldBack() bool { return s.heldBack }
