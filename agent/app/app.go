@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -55,10 +56,12 @@ type App struct {
 	hive     *link.Server
 	alarms   *alarmBook
 	notify   notifySet
+	tokens   tokenSet
 	site     siteInputs
 	view     *eventView
 	cert     *tls.Certificate
 	servers  []*server
+	gateway  http.Handler // the gateway's resources over local HTTPS; nil: not mounted
 	warnings []string
 	copied   atomic.Pointer[copyMark]
 	rekeep   chan struct{} // capacity 1: what the doors keep was lost while running
@@ -247,6 +250,7 @@ func (a *App) runOutside(ctx context.Context) error {
 		g.Add(s, task.Policy{})
 	}
 	a.notify.addTo(g)
+	g.Add(task.Func("tokens", a.tokens.run), task.Policy{})
 	g.Add(task.Func("verify", a.verify), task.Policy{Once: true})
 	return g.Run(ctx)
 }

@@ -156,9 +156,13 @@ func TestWhyAndAlarms(t *testing.T) {
 // TestRoutesWantCredentials calls every route of both listeners without
 // credentials: none does or tells anything but the probe.
 func TestRoutesWantCredentials(t *testing.T) {
-	r := newTestSite(t).start()
+	s := newTestSite(t)
+	s.configure(testSettings + "gateway: {local: true}\n")
+	s.gateway = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the gateway was reached") })
+	r := s.start()
 	r.enrol("Ada,H10301,77,1568,front")
 	addr := r.app.Addresses()
+	bearers := 0
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	for _, route := range r.app.Routes() {
 		if route.Guard == 0 {
@@ -181,6 +185,12 @@ func TestRoutesWantCredentials(t *testing.T) {
 			got, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			onlyHTTPS := name == "devices" && !route.Devices
+			if !onlyHTTPS && route.Guard == app.GuardBearer {
+				bearers++
+				if resp.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Bearer realm=") {
+					t.Errorf("%s on %s without a token: %s %s", path, name, resp.Status, got)
+				}
+			}
 			switch {
 			case onlyHTTPS && resp.StatusCode != http.StatusNotFound:
 				t.Errorf("%s on the devices listener: %s", path, resp.Status)
@@ -191,6 +201,9 @@ func TestRoutesWantCredentials(t *testing.T) {
 	}
 	if r.board.Level("GPIO24") != hal.Low {
 		t.Error("a request without credentials opened a door")
+	}
+	if bearers == 0 {
+		t.Error("no route that wants a token was called")
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 	_              Guard = iota
 	GuardHive            // each request carries the device's checksum
 	GuardOpenProbe       // open on purpose: says only whether the doors decide
+	GuardBearer          // each request carries a token of this device (tokens.go)
 )
 
 // Route is one entry of a listener's table.
@@ -47,10 +48,10 @@ type Route struct {
 // Routes returns the table of the HTTPS listener; those with Devices are also on
 // the plain one.
 func (a *App) Routes() []Route {
-	return []Route{
+	return append([]Route{
 		{Pattern: "/api/access", Guard: GuardHive, Devices: true, handler: a.hive.Handler()},
 		{Pattern: "GET /healthz", Guard: GuardOpenProbe, handler: http.HandlerFunc(a.healthz)},
-	}
+	}, a.gatewayRoutes(a.gateway)...)
 }
 
 // mux makes the handler of one listener.

@@ -136,6 +136,8 @@ var advice = []struct{ prefix, cause, do string }{
 	{"output", "an output cannot be driven", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"door", "a line of the door cannot be driven or read, or a button is stuck", "check the wiring of that door; see `gatehouse door test`"},
 	{"notify", notifyCause, notifyDo},
+	{"tokens.damaged", "STATE/oauth.json or STATE/device.uuid was altered; it was set aside and every token ended", "make the tokens again: gatehouse admin token add"},
+	{"tokens", "STATE/oauth.json or STATE/device.uuid cannot be read, or others could", "see the text; mend the file's mode or owner and restart; if others may have read it: gatehouse admin token revoke --all"},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
 }
 

@@ -40,6 +40,7 @@ func (a *App) build() error {
 	if err != nil {
 		return err
 	}
+	a.openTokens()
 	return a.listen()
 }
 

@@ -59,6 +59,8 @@ type testSite struct {
 	clock *haltest.Clock
 	line  *haltest.Device // the far end of the serial line
 	log   *slog.Logger    // nil: discard
+
+	gateway http.Handler // nil: none is mounted
 }
 
 func newTestSite(t *testing.T) *testSite {
@@ -234,5 +236,6 @@ func (s *testSite) build() *app.App {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	a.SetGateway(s.gateway)
 	return a
 }

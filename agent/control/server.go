@@ -33,6 +33,7 @@ type Parts struct {
 	Fire    Fire
 	Notify  Notify
 	Policy  Policy
+	Tokens  Tokens
 	Log     *slog.Logger // nil: discard
 }
 
@@ -95,7 +96,7 @@ func (s *server) routes() []route {
 		{"GET /v1/events", s.events},
 		{"GET /v1/alarms", s.alarms},
 		{"POST /v1/alarms/{id}/ack", s.ackAlarm},
-	}, slices.Concat(s.areaRoutes(), s.fireRoutes(), s.notifyRoutes(), s.policyRoutes())...)
+	}, slices.Concat(s.areaRoutes(), s.fireRoutes(), s.notifyRoutes(), s.policyRoutes(), s.tokenRoutes())...)
 }
 
 // wrap turns a handler's error into an answer.
