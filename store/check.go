@@ -52,7 +52,7 @@ func inspectOpen(ctx context.Context, f *os.File, r io.ReaderAt) (inspection, er
 
 // inspectTree checks all pages and records under one meta.
 func inspectTree(ctx context.Context, r io.ReaderAt, size int64, m pageMeta) (inspection, error) {
-	c := recordCheck{perGen: make(map[uint32]uint64), perPIN: make(map[uint32]pinTally)}
+	c := recordCheck{perGen: make(map[uint32]uint64), perPIN: make(map[uint32]pinTally), files: newFileTally()}
 	if err := walkPages(r, size, m, c.visit, ctx.Err); err != nil {
 		return inspection{}, err
 	}
@@ -64,6 +64,9 @@ func inspectTree(ctx context.Context, r io.ReaderAt, size int64, m pageMeta) (in
 		return in, fmt.Errorf("%d credentials where the header says %d", c.perGen[c.header.Generation], c.header.Count)
 	case c.header.Schema < 2:
 		return in, nil // of before there was an index
+	}
+	if err := c.files.fault(); err != nil {
+		return in, err
 	}
 	switch t := c.perPIN[c.header.Generation]; {
 	case t.entries != 0 || t.sum != 0:
@@ -127,6 +130,7 @@ type recordCheck struct {
 	perGen    map[uint32]uint64
 	cred      credential
 	perPIN    map[uint32]pinTally
+	files     fileTally
 }
 
 // pinTally compares the records of a generation with the index of their PINs: the
@@ -191,6 +195,8 @@ func (c *recordCheck) payload(path [][]byte, code byte, key, payload []byte) err
 		if len(key) != len(credKey{}) || len(payload) != 4 {
 			return fmt.Errorf("%d bytes under a key of %d", len(payload), len(key))
 		}
+	case codeFile, codeFileCard:
+		return c.files.visit(path, key, payload)
 	case codeHolder:
 		_, _, err := decodeHolder(payload)
 		return err

@@ -75,6 +75,12 @@ func contentBucket(tx *bbolt.Tx, h *header, code byte) (*bbolt.Bucket, error) {
 // applyRaw puts or removes one record as a content has it, and keeps the
 // header's numbers.
 func applyRaw(tx *bbolt.Tx, h *header, code byte, key, value []byte) error {
+	switch code {
+	case codeFile:
+		return applyFile(tx, key, value)
+	case codeFileCard:
+		return applyFileCard(tx, key, value)
+	}
 	b, err := contentBucket(tx, h, code)
 	if err != nil {
 		return err

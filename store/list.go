@@ -28,9 +28,13 @@ type Filter struct {
 // Credentials calls fn with each credential that fits, in the order of ids. It
 // reads in short transactions, so fn may be slow; a record that is changed
 // meanwhile is shown as it was or as it is. It ends early when fn returns an
-// error, which it returns.
+// error, which it returns. At the end come the cards of door files, one for each
+// door that has them: they share an id.
 func (s *Store) Credentials(ctx context.Context, f Filter, fn func(site.Credential) error) error {
-	return s.eachChosen(ctx, f, func(_ *credKey, c site.Credential) error { return fn(c) })
+	if err := s.eachChosen(ctx, f, func(_ *credKey, c site.Credential) error { return fn(c) }); err != nil {
+		return err
+	}
+	return s.eachFileCredential(ctx, f, fn)
 }
 
 // eachChosen is Credentials with the keys.

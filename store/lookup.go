@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,6 +21,14 @@ import (
 // import. An error means that the decision cannot be made: ErrFault,
 // ErrIncomplete or ErrClosed.
 func (s *Store) Lookup(block card.Block, bits int, dst []site.Credential) ([]site.Credential, error) {
+	return s.LookupAt("", block, bits, dst)
+}
+
+// LookupAt is Lookup for a decision at one door. Of the records that came in door
+// files it returns that door's; only where nothing else is known of the card, one
+// of another door, so that no_right can be told from an unknown card. Without a
+// door it returns those of all doors, which takes longer with many files.
+func (s *Store) LookupAt(door site.DoorID, block card.Block, bits int, dst []site.Credential) ([]site.Credential, error) {
 	if st := s.status.Load(); st != nil {
 		return dst, *st
 	}
@@ -55,7 +64,9 @@ func (s *Store) Lookup(block card.Block, bits int, dst []site.Credential) ([]sit
 					dst[len(dst)-1].Used = s.uses.most(&key, used)
 				}
 			}
-			return nil
+			once, err := s.lookupFiles(tx, door, enc, len(dst) == n, &dst)
+			limited = limited || once
+			return err
 		})
 		if err != nil {
 			return dst[:n], err
@@ -154,6 +165,9 @@ func findKey(b *bbolt.Bucket, id site.CredentialID) (credKey, []byte, error) {
 func (s *Store) Credential(id site.CredentialID) (out site.Credential, err error) {
 	err = s.viewCredentials(func(tx *bbolt.Tx, b *bbolt.Bucket) error {
 		key, v, err := findKey(b, id)
+		if errors.Is(err, ErrNotFound) {
+			return s.fileCredential(tx, id, &out)
+		}
 		if err != nil {
 			return err
 		}
@@ -183,7 +197,7 @@ func (s *Store) FindCredential(prefix string) (site.Credential, error) {
 		return site.Credential{}, fmt.Errorf("credential %.40q: %w", prefix, ErrNotFound)
 	}
 	var found site.CredentialID
-	err = s.viewCredentials(func(_ *bbolt.Tx, b *bbolt.Bucket) error {
+	err = s.viewCredentials(func(tx *bbolt.Tx, b *bbolt.Bucket) error {
 		found = ""
 		c := b.Cursor()
 		for k, _ := c.Seek(raw); bytes.HasPrefix(k, raw); k, _ = c.Next() {
@@ -200,7 +214,17 @@ func (s *Store) FindCredential(prefix string) (site.Credential, error) {
 			}
 			found = id
 		}
-		return nil
+		return s.eachFileCard(tx, raw, func(key credKey, _ *fileView, _ *fileCard) error {
+			id := key.id()
+			if !strings.HasPrefix(string(id), prefix) {
+				return nil
+			}
+			if found != "" && found != id {
+				return fmt.Errorf("credential %.40q: %w", prefix, ErrAmbiguous)
+			}
+			found = id
+			return nil
+		})
 	})
 	if err != nil {
 		return site.Credential{}, err

@@ -211,6 +211,13 @@ func (r *recounter) event(e *site.Event) error {
 		return err
 	}
 	key, v, err := findKey(b, e.Credential)
+	if errors.Is(err, ErrNotFound) {
+		key, ok, err := r.s.fileUse(r.tx, e)
+		if err != nil || !ok {
+			return err
+		}
+		return r.count(key)
+	}
 	if err != nil {
 		return nil // gone since
 	}
@@ -218,6 +225,11 @@ func (r *recounter) event(e *site.Event) error {
 	if err := r.s.decodeCredential(key[:], v, &rec); err != nil || !counted(&rec) {
 		return err
 	}
+	return r.count(key)
+}
+
+// count counts a use that waits no more, or one that the file lacks.
+func (r *recounter) count(key credKey) error {
 	if r.waiting[key] > 0 {
 		r.waiting[key]--
 		return nil

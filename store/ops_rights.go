@@ -28,6 +28,11 @@ func (c *change) anyCredential(id site.CredentialID) (credKey, *credential, erro
 		return credKey{}, nil, err
 	}
 	key, v, err := findKey(b, id)
+	if errors.Is(err, ErrNotFound) {
+		if key, rec, ok, ferr := c.fileCredential(id); ok || ferr != nil {
+			return key, rec, ferr
+		}
+	}
 	if err != nil {
 		return credKey{}, nil, fieldErr("credential", "%w", err)
 	}

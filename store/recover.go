@@ -113,7 +113,7 @@ func (s *Store) attach(db *bbolt.DB) error {
 
 // migrations bring a file from one schema to the next: migrations[0] from 1 to
 // 2. Each runs in one transaction together with the new header.
-var migrations = []func(*bbolt.Tx, *header) error{addIndex}
+var migrations = []func(*bbolt.Tx, *header) error{addIndex, addFiles}
 
 // addIndex brings a file to schema 2: PINs of before do not open alone. A file of
 // devices has no generation, and nothing to add.
@@ -137,10 +137,10 @@ func addIndex(tx *bbolt.Tx, h *header) error {
 
 func migrate(db *bbolt.DB, h header) error {
 	for h.Schema < schemaVersion {
-		step := migrations[h.Schema-1]
+		step, next := migrations[h.Schema-1], h
 		err := guard(func() error {
 			return db.Update(func(tx *bbolt.Tx) error {
-				next := h
+				next = h
 				if err := step(tx, &next); err != nil {
 					return err
 				}
@@ -148,10 +148,10 @@ func migrate(db *bbolt.DB, h header) error {
 				return putHeader(tx, &next)
 			})
 		})
-		h.Schema++
 		if err != nil {
-			return fmt.Errorf("migrate to schema %d: %w", h.Schema, err)
+			return fmt.Errorf("migrate to schema %d: %w", h.Schema+1, err)
 		}
+		h = next
 	}
 	return nil
 }
@@ -164,7 +164,14 @@ func (s *Store) settle(ctx context.Context, f *boltFile, rep *Report, noBase boo
 		if h, err = getHeader(tx); err != nil {
 			return err
 		}
-		return trashOthers(tx, h.Generation)
+		moved, err := trashFiles(tx)
+		if err != nil {
+			return err
+		}
+		if err = trashOthers(tx, h.Generation); moved && errors.Is(err, errNothing) {
+			err = nil
+		}
+		return err
 	})
 	if err != nil && !errors.Is(err, errNothing) {
 		return err
@@ -201,6 +208,10 @@ func trashOthers(tx *bbolt.Tx, live uint32) error {
 	if len(names) == 0 {
 		return errNothing
 	}
+	return trashAll(tx, names)
+}
+
+func trashAll(tx *bbolt.Tx, names [][]byte) error {
 	for _, n := range names {
 		if err := tx.MoveBucket(n, nil, tx.Bucket(bucketTrash)); err != nil {
 			return err

@@ -23,6 +23,8 @@ const (
 	codeUsed       = 'u'
 	codeAlone      = 'p'
 	codeOutbox     = 'o'
+	codeFile       = 'f'
+	codeFileCard   = 'g'
 	codeDevice     = 'd'
 	codeDoor       = 'k'
 	codeCredit     = 'v'
@@ -31,7 +33,8 @@ const (
 
 // Names of the buckets. Credentials are in the bucket of the live generation,
 // 'c' and its number, the index of their PINs in that of 'p' and the same number;
-// older ones wait in the trash to be deleted.
+// older ones wait in the trash to be deleted. The cards of a door file are in 'g' and
+// the number that the door's record has.
 var (
 	bucketMeta     = []byte{codeMeta}
 	bucketHolder   = []byte{codeHolder}
@@ -41,6 +44,7 @@ var (
 	bucketHoliday  = []byte{codeHoliday}
 	bucketUsed     = []byte{codeUsed}
 	bucketOutbox   = []byte{codeOutbox}
+	bucketFile     = []byte{codeFile}
 	bucketTrash    = []byte("trash")
 
 	bucketDevice  = []byte{codeDevice}
@@ -49,7 +53,7 @@ var (
 	bucketVendOut = []byte{codeVendOut}
 
 	policyBuckets = [][]byte{bucketMeta, bucketHolder, bucketName, bucketLevel, bucketSchedule,
-		bucketHoliday, bucketUsed, bucketOutbox, bucketTrash}
+		bucketHoliday, bucketUsed, bucketOutbox, bucketFile, bucketTrash}
 	deviceBuckets = [][]byte{bucketMeta, bucketDevice, bucketDoor, bucketCredit, bucketVendOut}
 
 	keyStore = []byte("store") // the one record of the meta bucket
@@ -69,10 +73,10 @@ func codeOf(path [][]byte) (byte, bool) {
 		return 0, false
 	}
 	n := path[0]
-	if len(n) == 5 && (n[0] == codeCredential || n[0] == codeAlone) {
+	if len(n) == 5 && (n[0] == codeCredential || n[0] == codeAlone || n[0] == codeFileCard) {
 		return n[0], true
 	}
-	return n[0], len(n) == 1 && strings.IndexByte("mhnlsyuodkvw", n[0]) >= 0
+	return n[0], len(n) == 1 && strings.IndexByte("mhnlsyuofdkvw", n[0]) >= 0
 }
 
 // Codes of the sources in keys.
@@ -174,8 +178,9 @@ func idKey(source byte, id string) []byte { return append([]byte{source}, id...)
 
 // schemaVersion is the version of what is in the files. migrations[i] brings
 // version i+1 to i+2; a newer file is refused.
-// Schema 2 has the index of PINs that open alone, and kinds of holidays.
-const schemaVersion = 2
+// Schema 2 has the index of PINs that open alone, and kinds of holidays; schema 3
+// the door files of an IP host.
+const schemaVersion = 3
 
 // header is the one record of the meta bucket of either file.
 type header struct {

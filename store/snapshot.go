@@ -15,6 +15,9 @@ type Policy struct {
 	Schedules []site.Schedule
 	Levels    []site.Level
 	Holidays  []site.Holiday
+	// Files are the door files of the IP host. Schedules has their schedules as
+	// well, under ids such as front.1 for the first one of door front.
+	Files []DoorFile
 }
 
 // Snapshot returns the policy as of the last change. It costs nothing. Take
@@ -64,6 +67,7 @@ func (s *Store) publish(p Policy, h header) {
 		s.live.Store(&liveGen{h.Generation, generation(h.Generation)})
 	}
 	s.snap.Store(&p)
+	s.files.Store(newFileSet(p.Files))
 	s.notAlone.Store(h.NotAlone)
 	if h.Incomplete {
 		err := error(ErrIncomplete)
@@ -136,7 +140,10 @@ func (s *Store) readPolicy(tx *bbolt.Tx, h header) (Policy, error) {
 		p.Holidays = append(p.Holidays, v)
 		return asDamage(err)
 	})
-	return p, err
+	if err != nil {
+		return p, err
+	}
+	return p, s.readFiles(tx, &p)
 }
 
 func asDamage(err error) error {

@@ -48,7 +48,8 @@ type Store struct {
 
 	live   atomic.Pointer[liveGen] // which credentials bucket is live
 	snap   atomic.Pointer[Policy]
-	status atomic.Pointer[error] // nil, or why Lookup refuses
+	files  atomic.Pointer[fileSet] // the door files of snap, to look up in
+	status atomic.Pointer[error]   // nil, or why Lookup refuses
 
 	notAlone atomic.Uint64 // PINs that do not open alone
 
@@ -66,6 +67,8 @@ type Store struct {
 	isImport  atomic.Bool
 	importing chan struct{} // capacity 1: held by an import and by what clears up after one
 	stage     *stage        // guarded by writer; nil: no import is staged
+
+	filing chan struct{} // capacity 1: held by a door file on its way in
 
 	copying   chan struct{} // capacity 1: held by whoever makes a copy
 	copied    atomic.Uint64 // the change that the copy holds
@@ -132,6 +135,7 @@ func newStore(cfg Config, log Log, opt Options) *Store {
 		writer:    make(chan struct{}, 1),
 		logger:    make(chan struct{}, 1),
 		importing: make(chan struct{}, 1),
+		filing:    make(chan struct{}, 1),
 		copying:   make(chan struct{}, 1),
 		done:      make(chan struct{}),
 		wantCheck: make(chan error, 1),

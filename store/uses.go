@@ -101,12 +101,8 @@ var errEpoch = errors.New("counts moved")
 
 func (s *Store) countUse(id site.CredentialID, epoch uint64) (used uint32, err error) {
 	err = s.viewCredentials(func(tx *bbolt.Tx, b *bbolt.Bucket) error {
-		key, v, err := findKey(b, id)
+		key, rec, err := s.countedRecord(tx, b, id)
 		if err != nil {
-			return err
-		}
-		var rec credential
-		if err := s.decodeCredential(key[:], v, &rec); err != nil {
 			return err
 		}
 		if !counted(&rec) {
