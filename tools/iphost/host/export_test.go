@@ -26,3 +26,10 @@ var CleanPath = cleanPath
 
 // SplitQuery is splitQuery.
 var SplitQuery = splitQuery
+
+// Drop cuts a gateway's connection without a word.
+func (h *Host) Drop(serial engage.Serial) {
+	if s := h.session(serial); s != nil {
+		s.ws.NetConn().Close()
+	}
+}

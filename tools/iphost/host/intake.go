@@ -139,6 +139,13 @@ func (in *intake) next() (batch []journal.Frame, ping *item, ok bool) {
 	return batch, ping, true
 }
 
+// empty reports whether everything is stored and answered.
+func (in *intake) empty() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return !in.storing
+}
+
 // fail drops what waits and takes no more.
 func (in *intake) fail() {
 	in.mu.Lock()

@@ -203,13 +203,13 @@ func (s *session) end(code int, text string) {
 }
 
 // retire ends a connection whose gateway has a newer one, when it has answered
-// what it was asked, and soon in any case.
+// what it was asked and was answered what it sent, and soon in any case.
 func (s *session) retire() {
 	s.mu.Lock()
 	s.retired = true
 	idle := len(s.pending) == 0
 	s.mu.Unlock()
-	if idle {
+	if idle && s.intake.empty() {
 		s.end(closeReplaced, "a newer connection took its place")
 		return
 	}
