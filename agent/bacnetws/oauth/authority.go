@@ -55,7 +55,8 @@ type Options struct {
 	UUID string
 	// Clock tells the time; nil: the machine's, trusted.
 	Clock func() Clock
-	// Record is told of refused uses; nil: nobody is. It must not block.
+	// Record is told of refused uses, perhaps by several goroutines; nil:
+	// nobody is. It must not block.
 	Record func(Refused)
 }
 

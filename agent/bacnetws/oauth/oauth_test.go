@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,12 +18,14 @@ const testUUID = "6f1c0a52-6a3e-4c41-9d55-0f6b0a6f2c11"
 
 // world is one device over restarts of its authority.
 type world struct {
-	t       *testing.T
-	dir     string
-	uuid    string
-	clock   Clock
-	refused []Refused
+	t     *testing.T
+	dir   string
+	uuid  string
+	clock Clock
 	*Authority
+
+	mu      sync.Mutex // guards refused while Run runs
+	refused []Refused
 }
 
 func newWorld(t *testing.T) *world {
@@ -33,11 +36,17 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) restart() {
 	w.t.Helper()
-	a, err := Open(Options{Dir: w.dir, UUID: w.uuid, Clock: func() Clock { return w.clock }, Record: func(r Refused) { w.refused = append(w.refused, r) }})
+	a, err := Open(Options{Dir: w.dir, UUID: w.uuid, Clock: func() Clock { return w.clock }, Record: w.record})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.Authority = a
+}
+
+func (w *world) record(r Refused) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = append(w.refused, r)
 }
 
 func (w *world) pass(d time.Duration) { w.clock.Now = w.clock.Now.Add(d) }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,5 +88,47 @@ func TestParseScopes(t *testing.T) {
 	}
 	if len(Scopes()) != 5 {
 		t.Error("scopes")
+	}
+}
+
+// TestConcurrent: uses go on beside changes; a token that was revoked does not
+// pass after Revoke returned.
+func TestConcurrent(t *testing.T) {
+	a, err := Open(Options{Dir: t.TempDir(), UUID: testUUID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(name string) (Token, Issued) {
+		token, issued, err := a.Add(Order{Name: name, Scopes: []Scope{ScopeGateway}, Lifetime: time.Hour})
+		if err != nil {
+			t.Error(err)
+		}
+		return token, issued
+	}
+	steady, _ := add("steady")
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 10 {
+				token, issued := add(fmt.Sprint("n", i))
+				if _, err := a.Check(Use{Token: token}); err != nil {
+					t.Error(err)
+				}
+				if _, err := a.Revoke(issued.ID); err != nil {
+					t.Error(err)
+				}
+				if _, err := a.Check(Use{Token: token}); err == nil {
+					t.Error("a revoked token passed")
+				}
+				if _, err := a.Check(Use{Token: steady}); err != nil {
+					t.Error(err)
+				}
+				a.List()
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(a.List()); n != 41 {
+		t.Errorf("%d tokens", n)
 	}
 }
