@@ -195,7 +195,7 @@ func (p *player) obey(ctx context.Context, o order) (string, error) {
 	case "exit":
 		return p.exit(ctx, o.At, o.Stay)
 	case "input":
-		return p.input(o.At, o.On)
+		return p.input(ctx, o.At, o.On)
 	case "show":
 		return p.show()
 	}

@@ -17,6 +17,7 @@ const (
 	walkTime   = 1200 * time.Millisecond // how long a door stands open behind one
 	pressTime  = 300 * time.Millisecond
 	keyTime    = 80 * time.Millisecond  // from one key to the next: longer than any frame's silence
+	settleTime = 200 * time.Millisecond // until an input that changed is taken for what it shows
 	latchTime  = 150 * time.Millisecond // until the next person tries a door that fell shut
 )
 
@@ -255,8 +256,8 @@ func (p *player) keys(ctx context.Context, reader, keys string, stay bool) (stri
 	return p.walk(ctx, r.Door, "the door unlocked", stay)
 }
 
-// input switches an input of the site.
-func (p *player) input(name string, on bool) (string, error) {
+// input switches an input of the site and waits until an agent has believed it.
+func (p *player) input(ctx context.Context, name string, on bool) (string, error) {
 	l, err := p.w.input(name)
 	if err != nil {
 		return "", err
@@ -268,7 +269,7 @@ func (p *player) input(name string, on bool) (string, error) {
 	if err := p.board.set(l.Line, level); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s is %s", name, onOff(on)), nil
+	return fmt.Sprintf("%s is %s", name, onOff(on)), pause(ctx, settleTime)
 }
 
 func onOff(on bool) string {
