@@ -22,5 +22,12 @@
 // rows start_ready and rest_memory look at, `bench child-doors` measures 64 doors
 // with a file system of its own; they are not for people.
 //
+// Beside the rows there is a load generator:
+//
+//	go run ./tools/bench gateways [-n 5000] [-nodes 3 -kill] [-host URL,… …]
+//
+// It connects many gateways to tools/iphost in one process, with real TLS and the
+// real protocol, and prints one JSON result of its own; -help says how.
+//
 // docs/benchmarks.md says what each row means and what was seen.
 package main

@@ -19,6 +19,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if len(os.Args) > 1 {
+		if os.Args[1] == gatewaysCommand {
+			os.Exit(loadMain(ctx, os.Args[2:], os.Stdout, os.Stderr))
+		}
 		if f := children[os.Args[1]]; f != nil {
 			if err := f(ctx, os.Args[2:]); err != nil {
 				fmt.Fprintln(os.Stderr, "bench "+os.Args[1]+":", err)
