@@ -229,13 +229,16 @@ func (s *alarmState) apply(ev site.Event) bool {
 	if ev.Kind == site.KindStart {
 		return s.endAll(ev.Time)
 	}
+	if _, alarm, ok := ev.Duress(); ok {
+		ev = alarm
+	}
 	if !alarmKinds[ev.Kind] {
 		return false
 	}
 	// A loss, a duress and a counted fault (a packet that was refused) happen, they
 	// do not stand: nothing ends them, and one after an acknowledgement is a new
 	// alarm.
-	happened := ev.Kind == site.KindEventsLost || ev.Kind == site.KindDuress || ev.Kind == site.KindFault && ev.Count > 0
+	happened := happens(&ev)
 	item := ev.Item
 	if happened {
 		item = ev.Text // the cause: another one is another alarm
@@ -268,6 +271,11 @@ func (s *alarmState) apply(ev site.Event) bool {
 	s.List = append(s.List, e)
 	s.trim()
 	return true
+}
+
+// happens reports whether an alarm is over when it is told: nothing ends it.
+func happens(ev *site.Event) bool {
+	return ev.Kind == site.KindEventsLost || ev.Kind == site.KindDuress || ev.Kind == site.KindFault && ev.Count > 0
 }
 
 // endAll ends what stands: a new agent says anew what is wrong.

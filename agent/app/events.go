@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"gatehouse/agent/control"
@@ -33,6 +35,39 @@ func (v *eventView) show(ev site.Event) site.Event {
 		ev.Holder = v.store.HolderName(ev.HolderID)
 	}
 	return ev
+}
+
+// asked returns what of a kept event is asked for: of an access under duress, for
+// those who may see it, the access and the alarm.
+func (v *eventView) asked(ctx context.Context, ev *site.Event, q *control.EventQuery, holder site.HolderID) []site.Event {
+	open, alarm, duress := ev.Duress()
+	var out []site.Event
+	if v.matches(&open, q, holder) && (q.Duress || !v.acksDuress(ctx, ev)) {
+		out = append(out, open)
+	}
+	if duress && v.matches(&alarm, q, holder) {
+		out = append(out, alarm)
+	}
+	return out
+}
+
+// acksDuress reports whether an event acknowledges an alarm of duress, or one
+// that is kept no more and could be: it would tell of the duress.
+func (v *eventView) acksDuress(ctx context.Context, ev *site.Event) bool {
+	id, ok := strings.CutPrefix(ev.Item, alarmItem)
+	if !ok || ev.Kind != site.KindCommand {
+		return false
+	}
+	n, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		return false
+	}
+	evs, err := v.log.Read(ctx, site.EventSeq(n), 1, readBytes)
+	if err != nil || len(evs) == 0 || evs[0].Seq != site.EventSeq(n) {
+		return true
+	}
+	_, _, duress := evs[0].Duress()
+	return duress || evs[0].Kind == site.KindDuress
 }
 
 // matches reports whether an event is asked for.
@@ -91,8 +126,8 @@ func (v *eventView) Tail(ctx context.Context, q control.EventQuery, fn func(site
 		}
 		for i := range evs {
 			next = evs[i].Seq + 1
-			if v.matches(&evs[i], &q, holder) {
-				if err := fn(v.show(evs[i])); err != nil {
+			for _, ev := range v.asked(ctx, &evs[i], &q, holder) {
+				if err := fn(v.show(ev)); err != nil {
 					return err
 				}
 			}
@@ -117,8 +152,8 @@ func (v *eventView) Tail(ctx context.Context, q control.EventQuery, fn func(site
 func (v *eventView) lastMatching(ctx context.Context, q *control.EventQuery, holder site.HolderID) (site.EventSeq, error) {
 	first, left := v.log.Last()+1, q.Last
 	err := v.log.ScanBack(ctx, v.log.Last(), func(ev site.Event) bool {
-		if v.matches(&ev, q, holder) {
-			first, left = ev.Seq, left-1
+		if n := len(v.asked(ctx, &ev, q, holder)); n > 0 {
+			first, left = ev.Seq, left-n
 		}
 		return left > 0
 	})

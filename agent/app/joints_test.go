@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"gatehouse/agent/control"
 	"gatehouse/agent/site"
 	"gatehouse/hal"
@@ -146,18 +148,82 @@ func TestDuressOfFirst(t *testing.T) {
 	r.want(site.ReasonGranted, func() { r.keys("vault-in", "1234#") })
 	r.waitLevel("GPIO26", hal.High)
 	var all []site.Event
-	err := r.client.Stream(t.Context(), http.MethodGet, "/v1/events", url.Values{"duress": {"1"}}, nil, func(b []byte) error {
-		var ev site.Event
-		if err := json.Unmarshal(b, &ev); err != nil {
-			return err
-		}
+	for _, ev := range r.eventsAsking(url.Values{"duress": {"1"}}) {
 		if ev.Kind == site.KindDuress {
 			all = append(all, ev)
 		}
-		return nil
-	})
-	r.must(err)
+	}
 	if len(all) != 1 || all[0].Holder != "Ada" {
 		t.Errorf("duress of %+v", all)
+	}
+}
+
+// eventsAsking returns the kept events that a query asks for.
+func (r *running) eventsAsking(q url.Values) (out []site.Event) {
+	r.t.Helper()
+	r.must(r.client.Stream(r.t.Context(), http.MethodGet, "/v1/events", q, nil, func(line []byte) error {
+		var ev site.Event
+		err := json.Unmarshal(line, &ev)
+		out = append(out, ev)
+		return err
+	}))
+	return out
+}
+
+// TestDuressTellsNobody: to everybody who may not see duress a grant under it
+// and one without are the same but for time and number: in the listing, whose
+// numbers have no gap, in status, in the alarms, in doctor and in metrics of the
+// log. An acknowledgement of the alarm is not listed either.
+func TestDuressTellsNobody(t *testing.T) {
+	r := newRulesSite(t, "occupancy: 9").start()
+	r.enrolPINs("Ada,H10301,77,1568,4711,4712,,shed")
+	enter := func(pin string) site.Event {
+		r.show("shed-in", adaCard)
+		ev := r.want(site.ReasonGranted, func() { r.keys("shed-in", pin+"#") })
+		r.waitLevel("GPIO25", hal.High)
+		r.waitLevel("GPIO25", hal.Low)
+		ev.Seq, ev.Time = 0, time.Time{}
+		return ev
+	}
+	same := func() (out []string) {
+		for _, path := range []string{"/v1/doctor", "/v1/alarms", "/v1/doors"} {
+			var text json.RawMessage
+			r.must(r.client.Get(t.Context(), path, nil, &text))
+			out = append(out, string(text))
+		}
+		return out
+	}
+	plain, before := enter("4711"), same()
+	forced, after := enter("4712"), same()
+	if diff := cmp.Diff(plain, forced); diff != "" {
+		t.Errorf("the event of a grant under duress differs: %s", diff)
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("what is shown differs: %s", diff)
+	}
+	list := r.eventsAsking(nil)
+	for i, ev := range list {
+		if ev.Seq != site.EventSeq(i+1) {
+			t.Fatalf("a gap in the numbers before %+v", ev)
+		}
+	}
+	var alarms []control.Alarm
+	wait(t, "the alarm", func() bool {
+		r.must(r.client.Get(t.Context(), "/v1/alarms", url.Values{"duress": {"1"}}, &alarms))
+		return len(alarms) == 1
+	})
+	all := r.eventsAsking(url.Values{"duress": {"1"}})
+	if len(all) != len(list)+1 {
+		t.Errorf("%d events with duress, %d without", len(all), len(list))
+	}
+	r.must(r.ask(http.MethodPost, "/v1/alarms/"+itoa(alarms[0].ID)+"/ack", map[string]string{"by": "grace"}, nil))
+	if now := r.eventsAsking(nil); len(now) != len(list) {
+		t.Errorf("the acknowledgement is listed: %+v", now[len(list):])
+	}
+	if now := r.eventsAsking(url.Values{"duress": {"1"}}); len(now) != len(all)+1 {
+		t.Errorf("the acknowledgement is not listed for those who may see it: %+v", now[len(all):])
+	}
+	if last := r.eventsAsking(url.Values{"duress": {"1"}, "last": {"1"}}); len(last) != 1 || last[0].By != "grace" {
+		t.Errorf("last: %+v", last)
 	}
 }

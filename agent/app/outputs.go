@@ -34,6 +34,11 @@ type outputSet []*output
 // keeps no queue of events, only the level that they ask for, so a flood of them
 // loses nothing.
 func (s outputSet) take(ev *site.Event) {
+	if open, alarm, ok := ev.Duress(); ok {
+		s.take(&open)
+		s.take(&alarm)
+		return
+	}
 	for _, o := range s {
 		if o.rule.take(ev) {
 			select {
@@ -74,6 +79,9 @@ func (r *outputRule) take(ev *site.Event) bool {
 		return false
 	}
 	on, off := r.counts(r.cfg.On, ev), !ev.Cleared && r.counts(r.cfg.Until, ev)
+	if on && r.cfg.For == 0 && len(r.cfg.Until) == 0 && happens(ev) {
+		on = false // nothing would ever turn it off
+	}
 	if !on && !off {
 		return false
 	}

@@ -93,21 +93,26 @@ func (m *machine) grant(in Grant) {
 // record writes down and shows a grant.
 func (m *machine) record(in Grant) {
 	if in.First != nil {
-		m.emit(in.First.event(site.KindAccess))
-		if in.FirstDuress {
-			m.emit(in.First.event(site.KindDuress))
-		}
+		m.emit(in.First.granted("", in.FirstDuress))
 		if in.First.Reader != in.Reader {
 			m.show(in.First.Reader, site.PatternGranted)
 		}
 	}
-	e := in.event(site.KindAccess)
-	e.Text = in.text()
-	m.emit(e)
-	if in.Duress {
-		m.emit(in.event(site.KindDuress))
-	}
+	m.emit(in.granted(in.text(), in.Duress))
 	m.show(in.Reader, site.PatternGranted)
+}
+
+// granted returns the event of a grant. Duress is in it and no event beside it
+// ([site.Event.Duress]). An empty text is that of the access.
+func (a Access) granted(text string, duress bool) site.Event {
+	e := a.event(site.KindAccess)
+	if text != "" {
+		e.Text = text
+	}
+	if duress {
+		e.As = site.KindDuress
+	}
+	return e
 }
 
 // byCredential is Event.By of a mode that a credential set; the access event

@@ -51,7 +51,7 @@ type Grant struct {
 	Access
 	ADA      bool          // the ADA times hold
 	Function site.Function // what the credential does beyond opening
-	Duress   bool          // one more event, for those who may see it
+	Duress   bool          // the event says so to those who may see it
 
 	// First is the person who waited for this second one; nil: none did. Both
 	// are recorded as granted and both pass.

@@ -191,7 +191,7 @@ func TestShow(t *testing.T) {
 	want := []string{
 		"1s access no_right", "1s show denied at in", "2s access fault", "2s show error at in",
 		"3s access no_policy", "3s show error at in", "4s access lockdown", "4s show lockdown at in",
-		"5s energise", "5s access granted ada", "5s duress granted ada", "5s show granted at in",
+		"5s energise", "5s access granted ada as duress", "5s show granted at in",
 	}
 	if diff := cmp.Diff(want, w.trace); diff != "" {
 		t.Errorf("trace (-want +got):\n%s", diff)

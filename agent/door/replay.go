@@ -123,7 +123,7 @@ func (r *replay) read(i int, e site.Event) error {
 	case site.KindStart:
 		r.add(e, 0, r.start(i))
 	case site.KindAccess:
-		r.access(i, e)
+		r.access(e)
 	case site.KindExit:
 		r.add(e, 0, Exit{Pressed: true})
 		if !r.sticks(i) {
@@ -184,9 +184,8 @@ func (r *replay) sticks(i int) bool {
 	return false
 }
 
-// access notes a decision. Two people who passed together are one grant, and a
-// duress event belongs to the grant before it.
-func (r *replay) access(i int, e site.Event) {
+// access notes a decision. Two people who passed together are one grant.
+func (r *replay) access(e site.Event) {
 	a := Access{
 		Reader: e.Reader, Reason: e.Reason, Holder: e.HolderID, Credential: e.Credential,
 		Card: e.Card, Source: e.Source, Device: e.Device, Item: e.Item, Note: e.Text,
@@ -195,12 +194,8 @@ func (r *replay) access(i int, e site.Event) {
 		r.add(e, 0, Denied{Access: a})
 		return
 	}
-	g := Grant{Access: a}
+	g := Grant{Access: a, Duress: e.As == site.KindDuress}
 	second := g.readText(e.Text)
-	if i+1 < len(r.events) {
-		next := r.events[i+1]
-		g.Duress = next.Kind == site.KindDuress && next.Time.Equal(e.Time) && next.Credential == e.Credential
-	}
 	for n := len(r.inputs) - 1; second && n >= 0 && r.inputs[n].at.Equal(e.Time); n-- {
 		if first, ok := r.inputs[n].in.(Grant); ok {
 			g.First, g.FirstDuress = &first.Access, first.Duress

@@ -228,9 +228,9 @@ func TestTwoPerson(t *testing.T) {
 		},
 		{name: "supervised alone", cfg: front(), in: []at{{s, supervised}}, end: 9 * s, want: []string{"1s access second_person_required ada"}},
 		{
-			name: "two, each with its duress event", cfg: both, in: []at{{s, duress}, {2 * s, opens}}, end: 3 * s,
+			name: "two, each under duress", cfg: both, in: []at{{s, duress}, {2 * s, opens}}, end: 3 * s,
 			want: []string{
-				"1s energise", "1s access granted ada", "1s duress granted ada", "1s access second person granted bob", "1s duress granted bob",
+				"1s energise", "1s access granted ada as duress", "1s access second person granted bob as duress",
 				"2.05s door_opened",
 			},
 		},

@@ -172,6 +172,9 @@ func describe(a door.Action) string {
 				out += " " + x
 			}
 		}
+		if e.As != "" {
+			out += " as " + string(e.As)
+		}
 		if !e.Until.IsZero() {
 			out += " until " + e.Until.Format("15:04:05")
 		}

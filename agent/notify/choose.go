@@ -44,6 +44,16 @@ func (c *chooser) wants(ctx context.Context, ev *site.Event) (bool, error) {
 	return c.wantsKind(ev), nil
 }
 
+// seen is an event as the receiver may see it: of an access under duress the
+// alarm, where it gets those, else an access like any other.
+func (c *chooser) seen(ev *site.Event) site.Event {
+	open, alarm, ok := ev.Duress()
+	if ok && slices.Contains(c.on, site.KindDuress) {
+		return alarm
+	}
+	return open
+}
+
 func (c *chooser) wantsKind(ev *site.Event) bool {
 	switch {
 	case ev.Kind == site.KindFault && ev.Item == Item(c.id):
@@ -62,6 +72,9 @@ func (c *chooser) wantsAck(ctx context.Context, alarm site.EventSeq) (bool, erro
 	evs, err := c.log.Read(ctx, alarm, 1, 0)
 	if err != nil || len(evs) == 0 || evs[0].Seq != alarm {
 		return false, err
+	}
+	if _, duress, ok := evs[0].Duress(); ok {
+		return c.wantsKind(&duress), nil
 	}
 	return c.wantsKind(&evs[0]), nil
 }

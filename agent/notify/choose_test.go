@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,8 @@ func TestChoice(t *testing.T) {
 		15: {Kind: site.KindPanic},
 		16: {Kind: site.KindDoorHeldWarning},
 		17: {Kind: site.KindPolicy, Sealed: []byte("card")},
+		18: {Kind: site.KindAccess, Reason: site.ReasonGranted, As: site.KindDuress},
+		ack(19),
 	}
 	for _, tt := range []struct {
 		name string
@@ -38,10 +41,11 @@ func TestChoice(t *testing.T) {
 	}{
 		{"all alarms", nil, seqs(1, 2, 6, 7, 10, 14, 16)},
 		{"forced", []site.Kind{site.KindDoorForced}, seqs(1, 2)},
-		{"duress and commands", []site.Kind{site.KindDuress, site.KindCommand}, seqs(3, 9, 11, 15)},
+		{"duress and commands", []site.Kind{site.KindDuress, site.KindCommand}, seqs(3, 9, 11, 15, 19, 20)},
 		{"locks", []site.Kind{site.KindLockAudit}, seqs(7, 8)},
 		{"forced and commands", []site.Kind{site.KindDoorForced, site.KindCommand}, seqs(1, 2, 10, 15)},
 		{"policy", []site.Kind{site.KindPolicy}, seqs(18)},
+		{"access and commands", []site.Kind{site.KindAccess, site.KindCommand}, seqs(4, 8, 12, 15, 19)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -55,6 +59,9 @@ func TestChoice(t *testing.T) {
 				for _, c := range d.tried() {
 					if strings.Contains(string(c.raw), "sealed") {
 						t.Errorf("sealed content went out: %s", c.raw)
+					}
+					if !slices.Contains(tt.on, site.KindDuress) && strings.Contains(string(c.raw), "duress") && !strings.Contains(string(c.raw), "lock_audit") {
+						t.Errorf("duress went out: %s", c.raw)
 					}
 				}
 			})

@@ -174,6 +174,7 @@ func (r *Receiver) fill(ctx context.Context) error {
 			return err
 		}
 		for _, ev := range evs {
+			ev = r.pick.seen(&ev)
 			wanted, err := r.pick.wants(ctx, &ev)
 			if err != nil {
 				return err

@@ -84,7 +84,8 @@ type Event struct {
 	Code     string `json:"code,omitempty"` // a lock's audit: code, data, its own time, the kind it means
 	Data     string `json:"data,omitempty"`
 	LockTime string `json:"lock_time,omitempty"`
-	As       Kind   `json:"as,omitempty"`
+	// As is also duress on an access under duress: see [Event.Duress].
+	As Kind `json:"as,omitempty"`
 
 	// Sealed is the encrypted content of a policy change. It is in the log
 	// and is never exported: whoever shows an event clears it.
@@ -92,4 +93,20 @@ type Event struct {
 	// Change numbers policy changes, so that one replayed from the outbox is
 	// recognised. Zero for all other events.
 	Change uint64 `json:"change,omitempty"`
+}
+
+// Duress takes an access under duress apart: open is what everybody may see of
+// it, an access like any other; alarm is only for those who may see duress. The
+// log keeps both as one event, so that no gap in its numbers tells. ok is false
+// for any other event, which open then is. Whoever shows or sends an event of
+// the log asks this first.
+func (e *Event) Duress() (open, alarm Event, ok bool) {
+	open = *e
+	if e.Kind != KindAccess || e.As != KindDuress {
+		return open, Event{}, false
+	}
+	open.As = ""
+	alarm = open
+	alarm.Kind = KindDuress
+	return open, alarm, true
 }
