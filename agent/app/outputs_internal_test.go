@@ -102,6 +102,10 @@ func outputRules() []outputCase {
 		{"an exit that an interlock refused", config.Output{On: []site.Kind{site.KindExit}, For: time.Second}, []outputStep{
 			{site.Event{Kind: site.KindExit, Door: "front", Reason: site.ReasonInterlock}, 0, false}, {site.Event{Kind: site.KindExit, Door: "front"}, 0, true},
 		}},
+		{"what happens and does not stand", config.Output{On: []site.Kind{site.KindFault}}, []outputStep{
+			{site.Event{Kind: site.KindFault, Reader: "in", Count: 1, Text: "too many wrong PINs"}, 0, false},
+			{site.Event{Kind: site.KindFault, Item: "store"}, 0, true}, {site.Event{Kind: site.KindFault, Item: "store", Cleared: true}, 0, false},
+		}},
 		{"duress by name", config.Output{On: []site.Kind{site.KindDuress}, For: time.Second}, []outputStep{
 			{access(site.ReasonGranted), 0, false}, {site.Event{Kind: site.KindDuress, Door: "front"}, 0, true},
 		}},

@@ -13,6 +13,8 @@ import (
 	"gatehouse/agent/config"
 	"gatehouse/agent/door"
 	"gatehouse/agent/site"
+	"gatehouse/agent/swordfish"
+	"gatehouse/store"
 )
 
 // These tests look inside because they move the wall clock from minute to minute.
@@ -51,6 +53,22 @@ func TestScheduler(t *testing.T) {
 		b.want(t, "the policy changed", told{"front", door.Schedule{}}, told{"shed", door.Schedule{}})
 		b.compile(t, "Mo-Su 08:00-13:00")
 		b.want(t, "and changed back", told{"front", open}, told{"shed", first})
+		b.host(store.DoorFile{Door: "shed", Auto: []swordfish.Auto{
+			{Unlock: true, Days: site.AllDays, Minute: 10 * 60}, {Days: site.AllDays, Minute: 20 * 60}}})
+		b.want(t, "the host asks for less")
+		b.at(day(19, 0))
+		time.Sleep(schedulerPoll)
+		b.want(t, "the host alone", told{"front", door.Schedule{}}, told{"shed", open})
+		b.trust(false)
+		time.Sleep(schedulerPoll)
+		b.want(t, "in doubt the host's neither", told{"shed", door.Schedule{}})
+		b.trust(true)
+		b.host()
+		time.Sleep(schedulerPoll)
+		b.want(t, "the host's file is gone")
+		b.at(day(12, 0))
+		time.Sleep(schedulerPoll)
+		b.want(t, "by the site's own again", told{"front", open}, told{"shed", first})
 		b.use(nil)
 		b.want(t, "there is no policy", told{"front", door.Schedule{}}, told{"shed", door.Schedule{}})
 	})
@@ -71,13 +89,19 @@ type schedulerBench struct {
 	trusted bool
 	offset  time.Duration
 	told    []told
+	files   []store.DoorFile // of the IP host
 }
 
 func newSchedulerBench(t *testing.T, intervals string) *schedulerBench {
 	b := &schedulerBench{trusted: true, change: make(chan struct{})}
 	b.compile(t, intervals)
 	b.scheduler = &scheduler{
-		asked: map[site.DoorID]door.Schedule{},
+		asked: map[site.DoorID]door.Schedule{}, zone: time.UTC,
+		files: func() []store.DoorFile {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.files
+		},
 		clock: func() site.Clock {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -103,6 +127,15 @@ func newSchedulerBench(t *testing.T, intervals string) *schedulerBench {
 			}})
 	}
 	return b
+}
+
+// host replaces the door files of the IP host, as a change of the policy.
+func (b *schedulerBench) host(files ...store.DoorFile) {
+	b.mu.Lock()
+	b.files = files
+	p := *b.policy
+	b.mu.Unlock()
+	b.use(&p)
 }
 
 // compile makes a policy with one schedule; its end is that of the text.

@@ -122,7 +122,11 @@ func (a *App) momentAt(ctx context.Context, id site.DoorID, at time.Time) (momen
 	m.mode = past.mode
 	m.areas = past.areas
 	text := "in the past: the policy as it is now"
-	if past.changes > 0 {
+	switch past.changes {
+	case 0:
+	case 1:
+		text += ", which has changed once since"
+	default:
 		text += fmt.Sprintf(", which has changed %d times since", past.changes)
 	}
 	m.step("time", at, text)
