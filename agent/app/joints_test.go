@@ -227,3 +227,114 @@ func TestDuressTellsNobody(t *testing.T) {
 		t.Errorf("last: %+v", last)
 	}
 }
+
+// TestWhyOfPastPINs: a right PIN has ended the count of wrong ones for why of
+// that time as it had at the door.
+func TestWhyOfPastPINs(t *testing.T) {
+	s := newRulesSite(t, "occupancy: 9")
+	r := s.start()
+	r.enrolPINs("Ada,H10301,77,1568,4711,,,shed")
+	try := func(pin string, want site.Reason) {
+		s.clock.Set(s.clock.Now().Add(2 * time.Second))
+		r.show("shed-in", adaCard)
+		r.want(want, func() { r.keys("shed-in", pin+"#") })
+	}
+	wrong := site.ReasonPINWrong
+	for _, x := range []struct {
+		pin  string
+		want site.Reason
+	}{{"9999", wrong}, {"9999", wrong}, {"4711", site.ReasonGranted}, {"9999", wrong}, {"9999", wrong}} {
+		try(x.pin, x.want)
+	}
+	s.clock.Set(s.clock.Now().Add(2 * time.Second))
+	open := s.clock.Now()
+	try("9999", wrong)
+	s.clock.Set(s.clock.Now().Add(2 * time.Second))
+	locked := s.clock.Now()
+	s.clock.Set(s.clock.Now().Add(time.Minute))
+	for at, want := range map[time.Time]site.Reason{open: site.ReasonPINRequired, locked: site.ReasonPINLockedOut} {
+		q := url.Values{"door": {"shed"}, "bits": {"26:" + adaCard}, "at": {at.Format(time.RFC3339Nano)}}
+		if w := r.explain(q); w.Reason != string(want) {
+			t.Errorf("at %v: %+v, want %s", at, w, want)
+		}
+	}
+}
+
+// TestLockdownGivesPlaceBack: a place that a grant has reserved is free again
+// when a lockdown ends the pulse before anybody goes through.
+func TestLockdownGivesPlaceBack(t *testing.T) {
+	r := newRulesSite(t, "occupancy: 1").start()
+	r.enrol("Ada,H10301,77,1568,front", "Bob,H10301,77,1570,front")
+	r.want(site.ReasonGranted, func() { r.show("front-in", adaCard) })
+	r.want(site.ReasonOccupancy, func() { r.show("front-in", otherCard) })
+	all := map[string]any{"target": map[string]any{"all": true}}
+	r.must(r.ask(http.MethodPost, "/v1/lockdown", all, nil))
+	r.waitEvent("unused", site.KindUnused, func(site.Event) bool { return true })
+	r.want(site.ReasonLockdown, func() { r.show("front-in", otherCard) })
+	r.must(r.ask(http.MethodPost, "/v1/release", all, nil))
+	r.want(site.ReasonGranted, func() { r.show("front-in", otherCard) })
+}
+
+// TestSecondPersonElsewhere: the second person may come at another reader of the
+// door, and each has his own way: one in, one out.
+func TestSecondPersonElsewhere(t *testing.T) {
+	s := newRulesSite(t, "")
+	s.settings(strings.Replace(fmt.Sprintf(rulesSettings, "passback: {mode: hard}"), "rex: {line: GPIO22, active: low}", "rex: {line: GPIO22, active: low}\n    two_person: true", 1))
+	r := s.start()
+	r.enrol("Ada,H10301,77,1568,front", "Bob,H10301,77,1570,front")
+	r.show("front-in", adaCard)
+	r.show("front-out", otherCard)
+	r.waitLevel("GPIO24", hal.High)
+	r.walk("GPIO23")
+	where := map[string]site.AreaID{}
+	wait(t, "both", func() bool {
+		for _, ev := range r.events(site.KindArea) {
+			where[ev.Holder] = ev.Area
+		}
+		return len(where) == 2
+	})
+	if where["Ada"] != "lab" || where["Bob"] != "" {
+		t.Errorf("where %v", where)
+	}
+}
+
+// TestPanicOverEnd: a lockdown with an end that a panic button meets has none any
+// more, also after a restart.
+func TestPanicOverEnd(t *testing.T) {
+	s := newWholeSite(t)
+	r := s.start()
+	until := s.clock.Now().Add(time.Hour)
+	r.must(r.ask(http.MethodPost, "/v1/lockdown", map[string]any{"target": map[string]any{"all": true}, "until": until}, nil))
+	s.board.Drive("GPIO6", hal.Low)
+	r.waitEvent("panic", site.KindPanic, func(site.Event) bool { return true })
+	wait(t, "what is kept", func() bool { return strings.Contains(r.keptInputs(), `"panic":true`) })
+	s.board.Drive("GPIO6", hal.High)
+	s.clock.Set(until.Add(time.Hour))
+	r.stop()
+	r = s.start()
+	for i, m := range r.modes() {
+		if m != site.ModeLockdown {
+			t.Errorf("door %d: %v", i, m)
+		}
+	}
+}
+
+// TestOverrideEndsUntrusted: an override ends by elapsed time when the clock is
+// lost meanwhile and goes far back, or far on.
+func TestOverrideEndsUntrusted(t *testing.T) {
+	for _, step := range []time.Duration{-1000 * time.Hour, 0} {
+		s := newTestSite(t)
+		r := s.start()
+		until := s.clock.Now().Add(3 * time.Second)
+		r.must(r.ask(http.MethodPost, "/v1/doors/front/mode", map[string]any{"mode": "passage", "until": until}, nil))
+		r.waitLevel("GPIO24", hal.High)
+		s.clock.SetSynchronised(false)
+		s.clock.Set(s.clock.Now().Add(step))
+		time.Sleep(1200 * time.Millisecond)
+		if s.board.Level("GPIO24") != hal.High {
+			t.Errorf("clock moved %v: the override ended early", step)
+		}
+		r.waitLevel("GPIO24", hal.Low)
+		r.stop()
+	}
+}

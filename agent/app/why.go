@@ -11,6 +11,7 @@ import (
 	"gatehouse/agent/card"
 	"gatehouse/agent/control"
 	"gatehouse/agent/door"
+	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
 )
 
@@ -213,12 +214,28 @@ func (a *App) past(ctx context.Context, id site.DoorID, at time.Time) (pastState
 			return ev.Seq < near
 		}
 		out.areas.fold(ev)
+		a.foldRight(out.areas, &ev)
 		return true
 	})
 	if err := errors.Join(later, earlier, folded); err != nil {
 		return out, fmt.Errorf("why: events before %s: %w", at.Format(time.RFC3339), err)
 	}
 	return out, nil
+}
+
+// foldRight ends the count of wrong PINs where a grant shows that a right one
+// came. A start does not: see fold.
+func (a *App) foldRight(b *areaBook, ev *site.Event) {
+	if ev.Kind != site.KindAccess || !ev.Reason.Grants() {
+		return
+	}
+	switch a.policy.readerMode(ev.Reader, site.Clock{Now: ev.Time, Trusted: ev.Trusted}) {
+	case reader.ModeCardPIN:
+		b.owner.Right(lockKey(ev.Credential, ev.Reader))
+	case reader.ModePIN:
+		b.owner.Right(lockKey("", ev.Reader))
+	case reader.ModeCard, reader.ModeEither, reader.ModeClosed: // it may have been a card alone
+	}
 }
 
 // explain says what areas and interlocks know of a decision.
