@@ -30,6 +30,9 @@ func (b *wiredBoard) Inputs(queue int, in ...hal.Input) (hal.InputGroup, error) 
 	if w == nil {
 		return b.Board.Inputs(queue, in...)
 	}
+	if w.edges != nil {
+		return nil, fmt.Errorf("board: %s: %w", w.d0, hal.ErrBusy)
+	}
 	w.edges = make(chan hal.Edge, queue)
 	close(w.claimed)
 	return w, nil
