@@ -58,12 +58,11 @@ func (a *App) newFireAlarm(cfg config.Fire, keep *inputKeeper) *fireAlarm {
 	return f
 }
 
-// setFire tells each door that fire releases.
+// setFire tells each door: those that fire releases, and the others because no
+// interlock refuses an exit button in a fire (door.md, Egress).
 func (a *App) setFire(on bool) {
-	for i, d := range a.doors.list {
-		if a.doors.cfg[i].Fire == door.FireRelease {
-			d.SetFire(on)
-		}
+	for _, d := range a.doors.list {
+		d.SetFire(on)
 	}
 }
 

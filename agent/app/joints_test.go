@@ -338,3 +338,30 @@ func TestOverrideEndsUntrusted(t *testing.T) {
 		r.stop()
 	}
 }
+
+// TestExitInFire: in a fire an interlock refuses no exit button, also of a door
+// that fire does not release; after it, it does again.
+func TestExitInFire(t *testing.T) {
+	s := newRulesSite(t, "")
+	s.settings(fmt.Sprintf(rulesSettings, "occupancy: 9") + "inputs: {fire: {line: GPIO27, normal: low}}\n")
+	s.board.Drive("GPIO27", hal.Low)
+	r := s.start()
+	r.board.Drive("GPIO23", hal.High) // the front door stands open
+	r.waitEvent("forced", site.KindDoorForced, func(site.Event) bool { return true })
+	press := func() {
+		r.board.Drive("GPIO20", hal.Low)
+		time.Sleep(20 * time.Millisecond)
+		r.board.Drive("GPIO20", hal.High)
+		time.Sleep(100 * time.Millisecond)
+	}
+	r.board.Drive("GPIO27", hal.High)
+	r.waitEvent("fire", site.KindFire, func(ev site.Event) bool { return ev.Door == "" })
+	press()
+	r.waitLevel("GPIO25", hal.High)
+	r.waitEvent("exit", site.KindExit, func(ev site.Event) bool { return strings.HasPrefix(ev.Text, "fire: ") && ev.Reason == "" })
+	r.board.Drive("GPIO27", hal.Low)
+	r.waitEvent("its end", site.KindFire, func(ev site.Event) bool { return ev.Door == "" && ev.Cleared })
+	r.waitLevel("GPIO25", hal.Low)
+	press()
+	r.waitEvent("refused", site.KindExit, func(ev site.Event) bool { return ev.Reason == site.ReasonInterlock })
+}

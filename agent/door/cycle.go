@@ -91,7 +91,7 @@ func (m *machine) closed() {
 }
 
 // exit takes the level of the exit button. Nothing but an interlock refuses a
-// press, and that yields to a second one; only one that has not ended, bounce
+// press, and that yields to fire and to a second one; only one that has not ended, bounce
 // included, is no new press.
 func (m *machine) exit(pressed bool) {
 	s := &m.s
@@ -112,14 +112,17 @@ func (m *machine) exit(pressed bool) {
 		return
 	}
 	stands := m.interlocked()
-	if stands && !(s.refused && m.now.Mono-s.refusedAt <= m.cfg.exitRepeat()) {
+	if stands && !s.alarm && !(s.refused && m.now.Mono-s.refusedAt <= m.cfg.exitRepeat()) {
 		s.refused, s.refusedAt = true, m.now.Mono
 		m.emit(site.Event{Kind: site.KindExit, Reason: site.ReasonInterlock})
 		return
 	}
 	s.refused = false
 	e := site.Event{Kind: site.KindExit}
-	if stands {
+	switch {
+	case stands && s.alarm:
+		e.Text = textInFire
+	case stands:
 		e.Text = textRepeated
 	}
 	m.emit(e)
@@ -127,8 +130,10 @@ func (m *machine) exit(pressed bool) {
 	s.pulse.yielded = s.pulse.yielded || stands
 }
 
-// fire takes the site's fire input; a door with FireNone does not know of it.
+// fire takes the site's fire input. A door with FireNone stays as it is, but no
+// interlock refuses its exit button any more.
 func (m *machine) fire(on bool) {
+	m.s.alarm = on
 	if m.cfg.Fire != FireRelease || m.s.fire == on {
 		return
 	}

@@ -21,6 +21,7 @@ type model struct {
 	now      int
 
 	lockdown, fire   bool
+	burns            bool
 	override         string // passage, secured or none
 	sched, wantFirst bool
 	since, first     int // units; first is negative before anybody came in
@@ -242,6 +243,7 @@ func (m *model) take(in door.Input) {
 	case door.Grant:
 		m.grant(in)
 	case door.Fire:
+		m.burns = in.On
 		if m.cfg.Fire == door.FireRelease {
 			m.fire = in.On
 		}
@@ -331,7 +333,7 @@ func (m *model) push() {
 	switch stands := m.other && !m.unlocked[m.now]; {
 	case !m.cfg.RexUnlock:
 		m.presses = append(m.presses, m.now)
-	case stands && m.now-m.refused > units(m.cfg.ExitRepeat):
+	case stands && !m.burns && m.now-m.refused > units(m.cfg.ExitRepeat):
 		m.refused = m.now
 	default:
 		m.refused = -1 << 40

@@ -104,7 +104,7 @@ func (r *replay) interlocked(at time.Time) bool {
 	i, _ := slices.BinarySearchFunc(r.events, at, func(e site.Event, t time.Time) int { return e.Time.Compare(t) })
 	for ; i < len(r.events) && r.events[i].Time.Equal(at); i++ {
 		e := r.events[i]
-		if e.Reason == site.ReasonInterlock && !e.Cleared || e.Kind == site.KindExit && e.Text == textRepeated {
+		if e.Reason == site.ReasonInterlock && !e.Cleared || e.Kind == site.KindExit && e.Text != "" {
 			return true
 		}
 	}
@@ -125,6 +125,10 @@ func (r *replay) read(i int, e site.Event) error {
 	case site.KindAccess:
 		r.access(e)
 	case site.KindExit:
+		if e.Text == textInFire { // of which this door has no event
+			r.add(e, 0, Fire{On: true})
+			defer r.add(e, 0, Fire{})
+		}
 		r.add(e, 0, Exit{Pressed: true})
 		if !r.sticks(i) {
 			r.add(e, 0, Exit{})

@@ -75,6 +75,18 @@ func TestInterlock(t *testing.T) {
 			},
 		},
 		{
+			name: "fire elsewhere: the first press opens, a card does not", cfg: front(),
+			in: []at{
+				blocked, {s, door.Fire{On: true}}, {2 * s, grant("ada")}, {3 * s, press}, {4 * s, unpress},
+				{9 * s, door.Fire{}}, {10 * s, press}, {11 * s, unpress},
+			},
+			end: 20 * s,
+			want: []string{
+				"2s access interlock ada",
+				"3s energise", "3s exit fire: opened in spite of an interlock", "8s de-energise", "10s exit interlock",
+			},
+		},
+		{
 			name: "after a repeated press the next one counts anew", cfg: cfg,
 			in: []at{
 				blocked, {s, press}, {2 * s, unpress}, {3 * s, press}, {4 * s, unpress}, {9 * s, press}, {10 * s, unpress},

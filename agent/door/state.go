@@ -85,7 +85,8 @@ type State struct {
 	override  hold // secured, passage; disabled, which is the strongest of all
 	freeze    hold // frozen_secured, frozen_passage
 	lockdown  hold
-	fire      bool
+	fire      bool // it holds the door unlocked
+	alarm     bool // the site's, whatever it does to this door
 
 	pulse   pulse
 	maskEnd time.Duration // an opening that begins before this is not forced

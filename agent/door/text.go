@@ -12,6 +12,7 @@ import (
 const (
 	textHeldBack  = "held back by an interlock"
 	textRepeated  = "pressed again: opened in spite of an interlock"
+	textInFire    = "fire: opened in spite of an interlock"
 	textTamper    = "door"
 	textReleased  = "door released"
 	textCut       = "locked by an interlock"
