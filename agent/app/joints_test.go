@@ -343,7 +343,7 @@ func TestOverrideEndsUntrusted(t *testing.T) {
 // that fire does not release; after it, it does again.
 func TestExitInFire(t *testing.T) {
 	s := newRulesSite(t, "")
-	s.settings(fmt.Sprintf(rulesSettings, "occupancy: 9") + "inputs: {fire: {line: GPIO27, normal: low}}\n")
+	s.settings(fmt.Sprintf(rulesSettings, "occupancy: 9") + "inputs: {fire: {line: GPIO27, normal: low, latched: false}}\n")
 	s.board.Drive("GPIO27", hal.Low)
 	r := s.start()
 	r.board.Drive("GPIO23", hal.High) // the front door stands open
