@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"gatehouse/agent/swordfish"
+)
+
+// Handler answers the same requests over HTTP. check says whether the caller may; its
+// error is not told to him. Mount it at /gateway/ and /edgeDevices; the caller sets
+// TLS and time limits.
+func (g *Gateway) Handler(check func(r *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := check(r); err != nil {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			send(w, message(http.StatusUnauthorized, "Unauthorized"))
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, swordfish.MaxFile))
+		if err != nil {
+			if _, is := errors.AsType[*http.MaxBytesError](err); is {
+				send(w, message(http.StatusRequestEntityTooLarge, swordfish.ErrTooLarge.Error()))
+			}
+			return // the caller has gone
+		}
+		send(w, g.serve(r.Context(), r.Method, r.URL.Path, body, true))
+	})
+}
+
+func send(w http.ResponseWriter, r reply) {
+	if len(r.body) > 0 {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(r.body)))
+	w.WriteHeader(r.status)
+	_, _ = w.Write(r.body) // the caller may have gone
+}
+
+// Owns reports whether a path is one of the gateway's, surplus slashes or not. A mux
+// redirects those, which hosts do not follow: ask Owns before it.
+func Owns(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	return first == "gateway" || first == "edgeDevices"
+}
