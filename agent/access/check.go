@@ -183,9 +183,12 @@ func pin(v PIN) site.Reason {
 
 // second judges whether a second person is wanted (door.md, Decision): he is
 // another holder and may pass by himself, so a supervised one is nobody's second,
-// and one whose holder is not known may be the same.
+// and one whose holder is not known may be the same. What opens nothing needs
+// nobody.
 func (e *eval) second(c *site.Credential) site.Reason {
 	switch first := e.req.With; {
+	case !Opens(c.Function, e.req.Mode):
+		return ""
 	case c.Function == site.FunctionSupervised,
 		first != "" && (c.Holder == "" || c.Holder == first),
 		first == "" && e.req.TwoPerson:

@@ -89,7 +89,8 @@ type Request struct {
 	// was not looked up.
 	ByPIN bool
 
-	// TwoPerson: this door opens only to two persons.
+	// TwoPerson: this door opens only to two persons. A credential that opens
+	// nothing needs no second one.
 	TwoPerson bool
 	// With is the holder who waits at this door for a second person; empty:
 	// nobody. A grant then means that the two may pass together: this one is

@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -109,6 +110,9 @@ func naiveJudge(w world, c site.Credential) site.Reason {
 	if r := naivePIN(q, c); r != "" {
 		return r
 	}
+	if naiveLocks(c.Function, q.Mode) {
+		return cmp.Or(q.Area, site.ReasonGranted)
+	}
 	second := q.With != "" && q.With != c.Holder && c.Holder != ""
 	if c.Function == site.FunctionSupervised || q.TwoPerson && !second || q.With != "" && !second {
 		return site.ReasonSecondPersonRequired
@@ -157,12 +161,16 @@ func naiveArea(q access.Request, f site.Function) site.Reason {
 	default:
 		return site.ReasonFault
 	}
-	unlocked := q.Mode == site.ModePassage || q.Mode == site.ModeFrozenPassage
-	locks := f == site.FunctionLockdown || f == site.FunctionFreeze || f == site.FunctionToggle && unlocked
-	if q.Interlocked && !locks {
+	if q.Interlocked && !naiveLocks(f, q.Mode) {
 		return site.ReasonInterlock
 	}
 	return ""
+}
+
+// naiveLocks reports whether a function unlocks nothing in that mode.
+func naiveLocks(f site.Function, m site.Mode) bool {
+	unlocked := m == site.ModePassage || m == site.ModeFrozenPassage
+	return f == site.FunctionLockdown || f == site.FunctionFreeze || f == site.FunctionToggle && unlocked
 }
 
 func naivePIN(q access.Request, c site.Credential) site.Reason {

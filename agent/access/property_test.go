@@ -228,6 +228,7 @@ func checkPersons(t *testing.T, w world, c site.Credential) {
 		t.Errorf("granted with PIN %d, %v", w.req.PIN, w.req.PINs)
 	}
 	switch {
+	case !access.Opens(c.Function, w.req.Mode):
 	case c.Function == site.FunctionSupervised:
 		t.Error("granted to a supervised one by himself")
 	case w.req.With != "" && (c.Holder == "" || c.Holder == w.req.With):

@@ -227,6 +227,9 @@ func (d *doorDecider) judge(policy *access.Policy, records []site.Credential, re
 // at once, on disk with the next group commit).
 func (d *doorDecider) settle(dec access.Decision, req *access.Request, p door.Presented, first *door.Pending) door.Decision {
 	persons := []passing{{dec.Credential, req.Reader}}
+	if c := dec.Credential; c != nil && !access.Opens(c.Function, req.Mode) {
+		first = nil // who waits for a second person goes on waiting: this one opens nothing
+	}
 	if first != nil {
 		persons = append(persons, passing{first.Decision.Credential, first.Presented.Reader})
 	}

@@ -365,3 +365,23 @@ func TestExitInFire(t *testing.T) {
 	press()
 	r.waitEvent("refused", site.KindExit, func(ev site.Event) bool { return ev.Reason == site.ReasonInterlock })
 }
+
+// TestLockdownAtTwoPersons: a card that locks down needs no second person and is
+// nobody's second one.
+func TestLockdownAtTwoPersons(t *testing.T) {
+	r := newRulesSite(t, "occupancy: 9").start()
+	r.enrolPINs("Ada,H10301,77,1568,,,,vault", "Bob,H10301,77,1570,,,lockdown,vault")
+	r.show("vault-in", adaCard)
+	time.Sleep(100 * time.Millisecond)
+	r.show("vault-in", otherCard)
+	r.waitEvent("the lockdown", site.KindMode, func(ev site.Event) bool { return ev.Door == "vault" && ev.Mode == "lockdown" })
+	first := r.decided(2)
+	if evs := r.events(site.KindAccess); len(evs) != 2 || evs[0].Holder != "Bob" || first.Holder != "Ada" || first.Reason != site.ReasonLockdown {
+		t.Errorf("%+v", evs)
+	}
+	for _, c := range r.board.History("GPIO26") {
+		if c.Level == hal.High {
+			t.Error("a lockdown card opened the vault")
+		}
+	}
+}
