@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -99,6 +100,26 @@ func TestWork(t *testing.T) {
 	if err != errAway {
 		t.Errorf("error %v", err)
 	}
+}
+
+// TestAgain: it tries until it succeeds, and not for ever.
+func TestAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		if err := again(t.Context(), func(try int) error {
+			if tries++; try < 5 {
+				return errAway
+			}
+			return nil
+		}); err != nil || tries != 6 {
+			t.Errorf("%d tries, %v", tries, err)
+		}
+		began := time.Now()
+		err := again(t.Context(), func(int) error { return errAway })
+		if took := time.Since(began); err != errAway || took < settleWait || took > 2*settleWait {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
 }
 
 // cuttingHost is an IP host that cuts its first connection instead of answering

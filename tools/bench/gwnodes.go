@@ -92,16 +92,41 @@ func (in *installation) furnish(ctx context.Context, exe, dir string) error {
 	if err := os.WriteFile(keyFile, fmt.Appendf(nil, "%x\n", []byte(in.key)), 0o600); err != nil {
 		return err
 	}
-	if _, err := manage(ctx, exe, first.dir, "site", "add", "bench", "--key-file", keyFile); err != nil {
+	// A new cluster may still elect who answers.
+	err := again(ctx, func(int) error {
+		_, err := manage(ctx, exe, first.dir, "site", "add", "bench", "--key-file", keyFile)
+		if err != nil && strings.Contains(err.Error(), "exists") {
+			return nil // the try before was not answered, and done
+		}
 		return err
-	}
-	token, err := manage(ctx, exe, first.dir, "token", "add", "bench")
+	})
 	if err != nil {
 		return err
 	}
-	in.token = strings.TrimSpace(token)
+	err = again(ctx, func(try int) error {
+		token, err := manage(ctx, exe, first.dir, "token", "add", fmt.Sprintf("bench%d", try))
+		in.token = strings.TrimSpace(token)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	in.root, err = os.ReadFile(filepath.Join(first.dir, "root.pem"))
 	return err
+}
+
+// settleWait is how long a new installation may take until it answers.
+const settleWait = 30 * time.Second
+
+// again does something until it succeeds or settleWait is over.
+func again(ctx context.Context, do func(try int) error) error {
+	for began, try := time.Now(), 0; ; try++ {
+		err := do(try)
+		if err == nil || ctx.Err() != nil || time.Since(began) > settleWait {
+			return err
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
 }
 
 // manage runs a command of iphost on a state folder.
