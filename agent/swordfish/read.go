@@ -35,8 +35,7 @@ func ReadFile(r io.Reader, opt Options, record func(op Op, n int, u *User) error
 		opt.Literals = DefaultLiterals()
 	}
 	lim := &limited{r: r, left: MaxFile}
-	f := &fileReader{opt: opt, dec: json.NewDecoder(lim), record: record}
-	f.dec.UseNumber()
+	f := &fileReader{opt: opt, lex: newLexer(lim), record: record}
 	err := f.file()
 	if lim.err != nil {
 		return f.sum, fmt.Errorf("door file: %w", lim.err)
@@ -83,7 +82,7 @@ func (l *limited) Read(p []byte) (int, error) {
 // fileReader reads one file. Its place is what a fault names.
 type fileReader struct {
 	opt    Options
-	dec    *json.Decoder
+	lex    *lexer
 	record func(Op, int, *User) error
 	sum    Summary
 	user   User
@@ -101,14 +100,13 @@ func (f *fileReader) fault(format string, args ...any) error {
 
 // next returns the next token and keeps the depth.
 func (f *fileReader) next() (json.Token, error) {
-	t, err := f.dec.Token()
+	t, err := f.lex.next()
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, f.fault("ends early")
+	case errors.Is(err, errSyntax):
+		return nil, f.fault("%w at byte %d", err, f.lex.at)
 	case err != nil:
-		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return nil, f.fault("is no JSON at byte %d", f.dec.InputOffset())
-		}
 		return nil, f.fault("%w", err)
 	}
 	if d, ok := t.(json.Delim); ok {
@@ -268,7 +266,7 @@ func (f *fileReader) file() error {
 	case absent || !hasDB:
 		return f.fault("has no db")
 	}
-	if _, err := f.dec.Token(); !errors.Is(err, io.EOF) {
+	if _, err := f.lex.next(); !errors.Is(err, io.EOF) {
 		return f.fault("goes on after its end")
 	}
 	return nil
