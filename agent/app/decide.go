@@ -109,7 +109,7 @@ func (d *doorDecider) pinOfCard(p door.Presented, w *door.Pending, req access.Re
 	first := d.with(w.First, &req)
 	out := d.settle(d.judge(policy, records, &req), &req, w.Presented, first)
 	out.Completes = true
-	out.Duress = out.Duress || duress && out.Outcome != access.Refused
+	out.Duress = duress // whatever comes of it: it is his cry for help
 	return out
 }
 
@@ -126,7 +126,7 @@ func (d *doorDecider) pinAlone(p door.Presented, w *door.Pending, req access.Req
 	}
 	first := d.with(w, &req)
 	out := d.settle(d.judge(policy, records, &req), &req, p, first)
-	out.Duress = out.Duress || duress && out.Outcome != access.Refused
+	out.Duress = duress // whatever comes of it: it is his cry for help
 	return out
 }
 

@@ -385,3 +385,20 @@ func TestLockdownAtTwoPersons(t *testing.T) {
 		}
 	}
 }
+
+// TestDuressInVain: a duress PIN is an alarm also where nobody is let in, and the
+// door and the listing show a refusal like any other.
+func TestDuressInVain(t *testing.T) {
+	r := newRulesSite(t, "occupancy: 9").start()
+	r.enrolPINs("Ada,H10301,77,1568,4711,4712,,shed")
+	r.must(r.ask(http.MethodPost, "/v1/doors/shed/mode", map[string]any{"mode": "frozen_secured"}, nil))
+	ev := r.want(site.ReasonFrozen, func() { r.keys("shed-pin", "4712#") })
+	if ev.As != "" {
+		t.Errorf("the listing tells: %+v", ev)
+	}
+	wait(t, "the alarm", func() bool {
+		var all []control.Alarm
+		r.must(r.client.Get(t.Context(), "/v1/alarms", url.Values{"duress": {"1"}}, &all))
+		return len(all) == 1 && all[0].Kind == site.KindDuress
+	})
+}

@@ -116,6 +116,8 @@ func (r *outputRule) counts(kinds []site.Kind, ev *site.Event) bool {
 	switch {
 	case !slices.Contains(kinds, ev.Kind):
 		return false
+	case ev.Kind == site.KindDuress:
+		return true // let in or not
 	case ev.Kind == site.KindAccess:
 		return slices.Contains(r.cfg.Reasons, ev.Reason)
 	}

@@ -62,9 +62,9 @@ func (m *machine) grant(in Grant) {
 	}
 	m.answer(in.Access, in.Settles, true)
 	if s.refusal != "" {
-		for _, a := range in.people() {
+		for i, a := range in.people() {
 			a.Reason = s.refusal
-			m.deny(a)
+			m.deny(a, in.FirstDuress && in.First != nil && i == 0 || in.Duress && (in.First == nil || i == 1))
 			m.act(NotPassed{a})
 		}
 		return
@@ -93,18 +93,18 @@ func (m *machine) grant(in Grant) {
 // record writes down and shows a grant.
 func (m *machine) record(in Grant) {
 	if in.First != nil {
-		m.emit(in.First.granted("", in.FirstDuress))
+		m.emit(in.First.access("", in.FirstDuress))
 		if in.First.Reader != in.Reader {
 			m.show(in.First.Reader, site.PatternGranted)
 		}
 	}
-	m.emit(in.granted(in.text(), in.Duress))
+	m.emit(in.access(in.text(), in.Duress))
 	m.show(in.Reader, site.PatternGranted)
 }
 
-// granted returns the event of a grant. Duress is in it and no event beside it
-// ([site.Event.Duress]). An empty text is that of the access.
-func (a Access) granted(text string, duress bool) site.Event {
+// access returns the event of a grant or a refusal. Duress is in it and no event
+// beside it ([site.Event.Duress]). An empty text is that of the access.
+func (a Access) access(text string, duress bool) site.Event {
 	e := a.event(site.KindAccess)
 	if text != "" {
 		e.Text = text
@@ -157,8 +157,8 @@ func (m *machine) flipFreeze(mode site.Mode) {
 }
 
 // deny records and shows a refusal.
-func (m *machine) deny(a Access) {
-	m.emit(a.event(site.KindAccess))
+func (m *machine) deny(a Access, duress bool) {
+	m.emit(a.access("", duress))
 	p := site.PatternDenied
 	switch a.Reason {
 	case site.ReasonNoPolicy, site.ReasonFault:

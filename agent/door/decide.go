@@ -150,10 +150,10 @@ func (d Decision) input(p Presented, w *waiting) Input {
 		}
 		return g
 	case access.Waiting:
-		return Waiting{a, settles}
+		return Waiting{a, d.Duress, settles}
 	case access.Refused:
 	}
-	return Denied{a, settles}
+	return Denied{a, d.Duress, settles}
 }
 
 // command does what is ordered and answers when it is durable.

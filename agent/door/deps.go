@@ -29,7 +29,7 @@ type Decision struct {
 	// Card is the reference of a card that is not enrolled; an enrolled one's
 	// is in its credential.
 	Card   site.CardRef
-	Duress bool // granted under duress: the event says so to those who may see it
+	Duress bool // under duress: the event says so to those who may see it
 	// Completes: this settles what was waiting. The PIN belonged to the card
 	// (right or wrong), or this is the second person. Whoever waited waits no
 	// longer, and when the first of two persons waited both pass.

@@ -64,6 +64,7 @@ type Grant struct {
 // Denied is a decision that refuses.
 type Denied struct {
 	Access
+	Duress  bool   // as in Grant: one who is not let in is under duress all the same
 	Settles uint64 // as in Grant
 }
 
@@ -72,6 +73,7 @@ type Denied struct {
 // takes its place and when the door is disabled or locked down.
 type Waiting struct {
 	Access
+	Duress  bool   // as in Denied, when nothing follows
 	Settles uint64 // as in Grant
 }
 

@@ -195,7 +195,7 @@ func (r *replay) access(e site.Event) {
 		Card: e.Card, Source: e.Source, Device: e.Device, Item: e.Item, Note: e.Text,
 	}
 	if !e.Reason.Grants() {
-		r.add(e, 0, Denied{Access: a})
+		r.add(e, 0, Denied{Access: a, Duress: e.As == site.KindDuress})
 		return
 	}
 	g := Grant{Access: a, Duress: e.As == site.KindDuress}

@@ -231,6 +231,8 @@ func TestTwoPerson(t *testing.T) {
 	same := two("ada", "ada")
 	duress := two("ada", "bob")
 	duress.FirstDuress, duress.Duress = true, true
+	duressOfFirst := two("ada", "bob")
+	duressOfFirst.FirstDuress = true
 	supervised := with(site.FunctionSupervised)
 	runScripts(t, []script{
 		{name: "one alone", cfg: both, in: []at{{s, grant("ada")}}, end: 9 * s, want: []string{"1s access second_person_required ada"}},
@@ -244,6 +246,18 @@ func TestTwoPerson(t *testing.T) {
 			want: []string{
 				"1s energise", "1s access granted ada as duress", "1s access second person granted bob as duress",
 				"2.05s door_opened",
+			},
+		},
+		{
+			name: "duress of one who waits in vain, of one who is refused, of two who are", cfg: both,
+			in: []at{
+				{s, door.Waiting{Access: door.Access{Reader: "in", Reason: site.ReasonSecondPersonRequired, Holder: "ada"}, Duress: true}},
+				{17 * s, door.Denied{Access: door.Access{Reader: "in", Reason: site.ReasonPassback, Holder: "bob"}, Duress: true}},
+				{18 * s, another(true)}, {19 * s, duressOfFirst},
+			}, end: 20 * s,
+			want: []string{
+				"16s access second_person_required ada as duress", "17s access passback bob as duress",
+				"19s access interlock ada as duress", "19s access interlock bob",
 			},
 		},
 		{

@@ -172,6 +172,7 @@ type wait struct {
 	id     uint64 // never zero
 	end    time.Duration
 	access Access
+	duress bool
 }
 
 // second reports whether it waits for a second person.

@@ -185,7 +185,7 @@ func (m *machine) take(in Input) {
 		m.grant(in)
 	case Denied:
 		m.answer(in.Access, in.Settles, false)
-		m.deny(in.Access)
+		m.deny(in.Access, in.Duress)
 	case Waiting:
 		m.waits(in)
 	case Command:

@@ -8,7 +8,7 @@ import "gatehouse/agent/site"
 func (m *machine) waits(in Waiting) {
 	s := &m.s
 	m.answer(in.Access, in.Settles, false)
-	w := wait{on: true, end: m.now.Mono + WaitTime, access: in.Access}
+	w := wait{on: true, end: m.now.Mono + WaitTime, access: in.Access, duress: in.Duress}
 	free := -1
 	for i := range s.waits {
 		if old := &s.waits[i]; old.on && old.second() && w.second() {
@@ -65,9 +65,9 @@ func (m *machine) joined() {
 
 // endWait records what was waited for in vain.
 func (m *machine) endWait(w *wait) {
-	a := w.access
+	a, duress := w.access, w.duress
 	*w = wait{}
-	m.deny(a)
+	m.deny(a, duress)
 }
 
 // endWaits lets nobody wait at a door that is locked down or disabled.
