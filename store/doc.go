@@ -6,7 +6,7 @@
 //
 // In Config.Dir (STATE), all of mode 0600:
 //
-//	policy.db       holders, credentials, levels, schedules, holidays, outbox
+//	policy.db       holders, credentials, levels, schedules, holidays, door files, outbox
 //	policy.copy.db  the last verified copy of it
 //	devices.db      Hive nonces, serial counters, kept door states, vend credits
 //	device.key      64 hex digits; made once, with the first store
@@ -38,6 +38,15 @@
 // no harm. Run writes what a cut left in the outbox; Open itself appends nothing.
 // A change too large for an event (32 KiB of records) and an import keep only a
 // digest there and wait for a verified copy before they are acknowledged.
+//
+// # Door files
+//
+// What an IP host sends for a door is kept door by door, beside the credentials: for
+// the next door the same card may have another end or function. LookupAt returns a
+// door's record of a card as a credential without a length, whose holder is the card
+// itself. Snapshot has the schedules and what a file asks of its door. A file is
+// replaced by a small commit: up to 2,000 changed cards in one transaction, more in a
+// bucket that is filled beside the live one.
 //
 // # Uses
 //
@@ -73,7 +82,7 @@
 // # Limits
 //
 // A card has at most 128 bits, a credential 1024 rights and 64 levels. An import
-// has at most 2,000,000 rows and 1 GiB. The map is 4 GiB (512 MiB on 32 bits).
+// has at most 2,000,000 rows and 1 GiB. A door file has at most 65,534 cards. The map is 4 GiB (512 MiB on 32 bits).
 //
 // # Concurrency
 //

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"gatehouse/agent/gateway"
@@ -360,4 +361,35 @@ func FuzzServe(f *testing.F) {
 			t.Errorf("%d without a message: %s", status, answer)
 		}
 	})
+}
+
+// TestTogether: requests of all kinds at once, with events and door files in between.
+func TestTogether(t *testing.T) {
+	r := newRig(t, nil)
+	r.start(t)
+	requests := [][3]string{
+		{"GET", "/edgeDevices/lockStatus", ""}, {"PUT", "/edgeDevices/dev00000/lockControl", control("passage")},
+		{"GET", "/edgeDevices/audits", ""}, {"DELETE", "/edgeDevices/audits", ""}, {"DELETE", "/edgeDevices/dev00002", ""},
+		{"POST", "/edgeDevices", `{"deviceId":"a100000000002479"}`}, {"GET", "/edgeDevices/linkList", ""},
+		{"PUT", "/edgeDevices/dev00001/database", `{"db":{"schedules":[]}}`}, {"DELETE", "/edgeDevices/dev00001/database", ""},
+		{"GET", "/edgeDevices/dev00001/dbDownloadStatus", ""}, {"GET", "/gateway/deviceInfo", ""},
+	}
+	var wg sync.WaitGroup
+	for i := range 400 {
+		wg.Go(func() {
+			q := requests[i%len(requests)]
+			status, answer := r.Serve(t.Context(), q[0], q[1], []byte(q[2]))
+			if status >= 500 || len(answer) > 0 && !json.Valid(answer) {
+				t.Errorf("%v: %d %s", q, status, answer)
+			}
+			e := site.Event{Kind: site.KindExit, Door: "front"}
+			r.log.add(e)
+			r.Convert(e)
+		})
+	}
+	wg.Wait()
+	status, answer := r.Serve(t.Context(), "GET", "/edgeDevices/lockStatus", nil)
+	if status != 200 || !strings.Contains(string(answer), `"currentLockState":"pass"`) {
+		t.Errorf("afterwards: %d %s", status, answer)
+	}
 }
