@@ -64,7 +64,7 @@ func (d *doorDecider) Decide(p door.Presented, w *door.Pending, mode site.Mode) 
 	case p.PIN == "" || p.Bits.Len() > 0: // a PIN beside a card is asked for by itself
 		return d.card(p, w, req, asks)
 	case w != nil && w.Decision.Reason == site.ReasonPINRequired && w.Presented.Reader == p.Reader:
-		return d.pinOfCard(p, w, req)
+		return d.pinOfCard(p, w, req, asks)
 	}
 	return d.pinAlone(p, w, req, asks)
 }
@@ -99,7 +99,8 @@ func (d *doorDecider) judgeCard(policy *access.Policy, records []site.Credential
 
 // pinOfCard judges a card that waits, with the PIN that was typed for it. Right
 // or wrong, the card waits no longer.
-func (d *doorDecider) pinOfCard(p door.Presented, w *door.Pending, req access.Request) door.Decision {
+func (d *doorDecider) pinOfCard(p door.Presented, w *door.Pending, req access.Request, asks reader.Mode) door.Decision {
+	d.asking(&req, asks) // it may have closed meanwhile
 	req.Bits, req.PIN = w.Presented.Bits, access.PINAsked
 	id := w.Decision.Credential.ID
 	policy, records := d.lookup(&req, d.records[:0])

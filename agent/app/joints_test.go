@@ -402,3 +402,22 @@ func TestDuressInVain(t *testing.T) {
 		return len(all) == 1 && all[0].Kind == site.KindDuress
 	})
 }
+
+// TestReaderClosesInAWait: a reader that closes while a card waits for its PIN
+// lets nobody in by that PIN.
+func TestReaderClosesInAWait(t *testing.T) {
+	s := newRulesSite(t, "")
+	s.settings(strings.Replace(fmt.Sprintf(rulesSettings, "occupancy: 9"), "mode: card_pin,", "mode: [{schedule: office, mode: card_pin}, {mode: closed}],", 1))
+	evening := time.Date(2026, 11, 23, 17, 59, 0, 0, time.UTC)
+	s.clock.Set(evening)
+	r := s.start()
+	r.must(r.ask(http.MethodPut, "/v1/schedules/office", map[string]any{"intervals": []string{"Mo-Fr 08:00-18:00"}}, nil))
+	r.enrolPINs("Ada,H10301,77,1568,4711,,,shed")
+	r.show("shed-in", adaCard)
+	time.Sleep(100 * time.Millisecond)
+	s.clock.Set(evening.Add(time.Minute))
+	r.want(site.ReasonReaderClosed, func() { r.keys("shed-in", "4711#") })
+	if r.board.Level("GPIO25") != hal.Low {
+		t.Error("a closed reader opened")
+	}
+}
