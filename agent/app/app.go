@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/agent/config"
 	"gatehouse/agent/door"
+	"gatehouse/agent/gateway"
 	"gatehouse/agent/hive/link"
 	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
@@ -41,30 +42,32 @@ type App struct {
 	inputs  map[site.DoorID]hal.InputGroup
 	outputs outputSet
 
-	health   *task.Health
-	spool    *spool.Log
-	sink     *eventSink
-	clock    *clockWatch
-	store    *store.Store // nil: it could not be opened; storeErr says why
-	storeErr error
-	kept     map[site.DoorID]site.DoorKept
-	policy   *policyHolder
-	areas    *areaBook
-	doors    doorSet
-	enrol    enroller
-	readers  map[site.ReaderID]*reader.Reader
-	hive     *link.Server
-	alarms   *alarmBook
-	notify   notifySet
-	tokens   tokenSet
-	site     siteInputs
-	view     *eventView
-	cert     *tls.Certificate
-	servers  []*server
-	gateway  http.Handler // the gateway's resources over local HTTPS; nil: not mounted
-	warnings []string
-	copied   atomic.Pointer[copyMark]
-	rekeep   chan struct{} // capacity 1: what the doors keep was lost while running
+	health    *task.Health
+	spool     *spool.Log
+	sink      *eventSink
+	clock     *clockWatch
+	store     *store.Store // nil: it could not be opened; storeErr says why
+	storeErr  error
+	kept      map[site.DoorID]site.DoorKept
+	policy    *policyHolder
+	areas     *areaBook
+	doors     doorSet
+	enrol     enroller
+	readers   map[site.ReaderID]*reader.Reader
+	hive      *link.Server
+	alarms    *alarmBook
+	notify    notifySet
+	tokens    tokenSet
+	uplink    ipLink
+	resources *gateway.Gateway // nil: nobody could ask
+	site      siteInputs
+	view      *eventView
+	cert      *tls.Certificate
+	servers   []*server
+	gateway   http.Handler // the gateway's resources over local HTTPS; nil: not mounted
+	warnings  []string
+	copied    atomic.Pointer[copyMark]
+	rekeep    chan struct{} // capacity 1: what the doors keep was lost while running
 
 	doorsReady atomic.Bool
 	beating    atomic.Bool  // the doors run and are asked
@@ -251,6 +254,8 @@ func (a *App) runOutside(ctx context.Context) error {
 	}
 	a.notify.addTo(g)
 	g.Add(task.Func("tokens", a.tokens.run), task.Policy{})
+	a.addGateway(g)
+	a.uplink.addTo(g)
 	g.Add(task.Func("verify", a.verify), task.Policy{Once: true})
 	return g.Run(ctx)
 }

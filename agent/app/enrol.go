@@ -101,7 +101,7 @@ func (p policyParts) Enrol(ctx context.Context, id site.ReaderID) (card.Bits, er
 // controlParts is what the management API stands on.
 func (a *App) controlParts() control.Parts {
 	return control.Parts{
-		Doors: &a.doors, Reports: a, Why: a, Events: a.view, Alarms: a, Areas: areaParts{a.areas, a}, Fire: fireControl{a.site.fire}, Notify: a.notify, Log: a.log,
+		Doors: &a.doors, Reports: a, Why: a, Events: a.view, Alarms: a, Areas: areaParts{a.areas, a}, Uplink: a, Fire: fireControl{a.site.fire}, Notify: a.notify, Log: a.log,
 		Policy: policyParts{a.cfg, a.store, a.storeErr, &a.doors, &a.enrol}, Tokens: &a.tokens,
 	}
 }

@@ -11,7 +11,10 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"time"
+
+	"gatehouse/agent/gateway"
 )
 
 // Time-outs of the listeners. A reader on a slow radio gets its time; one that
@@ -62,7 +65,22 @@ func (a *App) mux(devices bool) http.Handler {
 			m.Handle(r.Pattern, r.handler)
 		}
 	}
-	return m
+	return unslashed(m)
+}
+
+// unslashed takes surplus slashes out of the gateway's paths: a mux redirects
+// those, which hosts do not follow (engage.md section 3).
+func unslashed(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "//") && gateway.Owns(r.URL.Path) {
+			parts := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
+			u := *r.URL
+			u.Path, u.RawPath = "/"+strings.Join(parts, "/"), ""
+			r = r.Clone(r.Context())
+			r.URL = &u
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // healthz answers 200 when the doors decide and 503 when not, and nothing else.

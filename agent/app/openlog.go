@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gatehouse/agent/notify"
@@ -76,7 +77,7 @@ func (a *App) eventClock() (time.Time, bool) {
 // consumers are the names of those who must have had an event before it may be
 // trimmed.
 func (a *App) consumers() []string {
-	return append([]string{spool.PolicyCopy}, a.notify.consumers()...)
+	return append([]string{spool.PolicyCopy}, slices.Concat(a.notify.consumers(), a.uplinkConsumers())...)
 }
 
 // healthChanged makes one event of each onset and each end of a fault.

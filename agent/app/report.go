@@ -28,9 +28,8 @@ func (a *App) Status(context.Context) control.Status {
 		Listen: a.Addresses(), Certs: []control.CertStatus{}, Warnings: slices.Concat([]string{}, a.hive.Warnings(), a.warnings), Absent: a.absent(),
 	}
 	st.Faults, st.Notify = a.faults(), a.notify.status()
-	if c := a.certStatus(); c != nil {
-		st.Certs = append(st.Certs, *c)
-	}
+	st.Uplink = a.uplink.status()
+	st.Certs = a.Roots()
 	a.storeStatus(&st.Store)
 	return st
 }
@@ -196,6 +195,7 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		}
 	}
 	notifyWrong(st, wrong)
+	uplinkWrong(st.Uplink, wrong)
 	if !st.Clock.Trusted {
 		wrong("the clock is not trusted", "nothing vouches for the time, or it went back",
 			"give the board network time or a battery-backed clock; until then rights with a schedule do as clock.untrusted says: "+st.Clock.Untrusted)

@@ -41,6 +41,7 @@ func (a *App) build() error {
 		return err
 	}
 	a.openTokens()
+	a.openGateway()
 	return a.listen()
 }
 

@@ -243,11 +243,9 @@ func TestTokensUnreadable(t *testing.T) {
 	}
 }
 
-// TestGatewayMount: the gateway is mounted only where there is one and the
-// settings want it.
+// TestGatewayMount: the gateway is mounted only where the settings want it.
 func TestGatewayMount(t *testing.T) {
 	for name, change := range map[string]func(*testSite){
-		"no handler": func(s *testSite) { s.gateway = nil },
 		"not local":  func(s *testSite) { s.configure(testSettings + "gateway: {local: false}\n") },
 		"no section": func(s *testSite) { s.configure(testSettings) },
 	} {

@@ -60,6 +60,7 @@ type agent struct {
 	events []site.Event
 	alarms []control.Alarm
 	inside []control.Presence // in the area lab
+	uplink *control.UplinkStatus
 	ready  bool
 	wrong  bool
 	next   card.Bits // the card that is presented next
@@ -93,7 +94,7 @@ func newAgent(t *testing.T) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Areas: a, Fire: &a.fire, Notify: a, Policy: a, Tokens: &tokenBook{}})
+	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Areas: a, Fire: &a.fire, Notify: a, Uplink: a, Policy: a, Tokens: &tokenBook{}})
 	server := &httptest.Server{Listener: socket, Config: &http.Server{Handler: h}}
 	server.Start()
 	t.Cleanup(server.Close)
@@ -205,7 +206,7 @@ func (a *agent) Inputs(id site.DoorID) (control.Inputs, error) {
 
 func (a *agent) Status(context.Context) control.Status {
 	return control.Status{Version: "test", Site: "Test site", Serial: "206", Ready: a.ready, Doors: a.doors, Inputs: a.inputs, Outputs: a.outputs, Listen: map[string]string{"https": "127.0.0.1:8443", "control": "x"},
-		Readers: []control.ReaderStatus{{ID: "front-in", Door: "front", Kind: "wiegand"}}, Notify: receivers, Faults: []control.Fault{{ID: "f", Text: "a fault"}}, Warnings: []string{"a warning"}}
+		Readers: []control.ReaderStatus{{ID: "front-in", Door: "front", Kind: "wiegand"}}, Notify: receivers, Uplink: a.uplink, Faults: []control.Fault{{ID: "f", Text: "a fault"}}, Warnings: []string{"a warning"}}
 }
 
 func (a *agent) Doctor(context.Context) []control.Finding {

@@ -76,6 +76,7 @@ func (e *env) showStatus(st control.Status) error {
 		fmt.Fprintf(e.out, "output %s: %s%s\n", o.ID, word(o.On, "on", "off"), word(o.Fault == "", "", ", FAULT "+o.Fault))
 	}
 	e.showNotify(st.Notify)
+	e.showUplink(st.Uplink)
 	for _, f := range st.Faults {
 		fmt.Fprintf(e.out, "FAULT %s since %s: %s\n", f.ID, e.showTime(f.Since), f.Text)
 	}

@@ -115,7 +115,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong use.`,
 		runCommand(e), agentCommand(e), simHolderCommand(e), checkCommand(e), settingsCommand(e),
 		statusCommand(e), doctorCommand(e), doorCommand(e),
 		holderCommand(e), credentialCommand(e), rightCommand(e), levelCommand(e), scheduleCommand(e), holidayCommand(e), areaCommand(e),
-		eventsCommand(e), alarmsCommand(e), notifyCommand(e), fireCommand(e), whyCommand(e), adminCommand(e), versionCommand(e), manCommand(e),
+		eventsCommand(e), alarmsCommand(e), notifyCommand(e), certCommand(e), fireCommand(e), whyCommand(e), adminCommand(e), versionCommand(e), manCommand(e),
 	)
 	return root
 }

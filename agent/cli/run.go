@@ -25,7 +25,7 @@ import (
 var builtParts = []config.Part{
 	config.PartPIN, config.PartReaderModes, config.PartPassback, config.PartOccupancy, config.PartInterlocks,
 	config.PartFire, config.PartPanic, config.PartSupply, config.PartAutoUnlock, config.PartTwoPerson, config.PartOutputs,
-	config.PartNotify,
+	config.PartNotify, config.PartGateway, config.PartUplink,
 }
 
 func buildOptions() config.Options { return config.Options{Parts: builtParts} }
@@ -42,7 +42,8 @@ hangs is killed, every output is driven to its safe level, and the agent is
 started again.
 
 With --demo a small simulated site is run instead of a settings file: two doors,
-three readers and the people who use them. Its state is a folder that is kept.`,
+three readers, the people who use them, and an IP host that the agent is linked to.
+Its state is a folder that is kept.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !demoRun {
 				if state != "" {
@@ -72,6 +73,7 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	d.whole = cfg.Inputs.Fire != nil && cfg.Inputs.Panic != nil && len(cfg.Areas) > 0 && len(cfg.Outputs) > 0
+	d.host = newDemoHost(d, cfg)
 	unlock, err := app.LockRun(cfg.StateDir)
 	if err != nil {
 		return err
@@ -91,6 +93,9 @@ func (d *demo) run(ctx context.Context) error {
 	if missing == nil {
 		beside.Go(func() { d.play(ctx, sim) })
 		d.waitPlaying(ctx)
+	}
+	if d.host.program != "" {
+		beside.Go(func() { d.host.serve(ctx) })
 	}
 	attended := make(chan error, 1)
 	beside.Go(func() {

@@ -18,7 +18,7 @@ func (b *builder) services(c *Config, raw *rawFile) {
 		c.Gateway = &Gateway{Local: g.Local.V}
 	}
 	if u := raw.Uplink; u != nil {
-		c.Uplink = &Uplink{ServerURL: u.ServerURL.V, CAURL: u.CAURL.V, FromOldest: u.Start.V == "oldest"}
+		c.Uplink = &Uplink{ServerURL: u.ServerURL.V, CAURL: u.CAURL.V, FromOldest: u.Start.V == "oldest", KeepAlive: u.KeepAlive.V, Proxy: u.Proxy.V}
 	}
 	if m := raw.MQTT; m != nil {
 		c.MQTT = &MQTT{Broker: m.Broker.V, TopicPrefix: m.TopicPrefix.V}

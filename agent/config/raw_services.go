@@ -17,6 +17,8 @@ type rawUplink struct {
 	ServerURL text `key:"server_url" req:"y" check:"uplink-url" ex:"\"https://iphost.example:8080/engage_wss\"" doc:"the host's WebSocket"`
 	CAURL     text `key:"ca_url" check:"http-url" ex:"\"http://iphost.example:8081/engage/newCA/current\"" doc:"where its root certificate is fetched and pinned"`
 	Start     text `key:"start" def:"now" enum:"now|oldest" doc:"the first event that a new host gets"`
+	KeepAlive dur  `key:"keep_alive" def:"60s" min:"5s" max:"1h" doc:"time between TCP keep-alives"`
+	Proxy     text `key:"proxy" off:"y" check:"proxy-url" ex:"\"http://proxy.example:3128\"" doc:"HTTP proxy (CONNECT) to the host; that of the environment when absent"`
 }
 
 type rawMQTT struct {

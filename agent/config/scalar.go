@@ -211,6 +211,7 @@ var checks = map[string]check{
 	"uuid":       {checkUUID, ``},
 	"topic":      {checkTopic, `^[^#+\s/]+(/[^#+\s/]+)*$`},
 	"mail":       {checkMail, ``},
+	"proxy-url":  {checkURL("http"), `^http://`},
 	"http-url":   {checkURL("http", "https"), `^https?://`},
 	"uplink-url": {checkURL("https", "wss"), `^(https|wss)://`},
 	"mqtt-url":   {checkURL("mqtt", "mqtts", "ws", "wss"), `^(mqtts?|wss?)://`},

@@ -29,6 +29,8 @@ type Gateway struct{ Local bool }
 type Uplink struct {
 	ServerURL, CAURL string
 	FromOldest       bool // a new host gets the oldest event first, else only what comes from now on
+	KeepAlive        time.Duration
+	Proxy            string // empty: that of the environment
 }
 
 // MQTT is the client of a broker.

@@ -141,6 +141,7 @@ type Status struct {
 	Disk     DiskStatus        `json:"disk"`
 	Certs    []CertStatus      `json:"certificates"`
 	Notify   []NotifyStatus    `json:"notify"`
+	Uplink   *UplinkStatus     `json:"uplink,omitempty"` // nil: the settings have none
 	Listen   map[string]string `json:"listen"`
 	Faults   []Fault           `json:"faults"`
 	Warnings []string          `json:"warnings"`
@@ -206,6 +207,12 @@ type CertStatus struct {
 	Name       string    `json:"name"`
 	Until      time.Time `json:"until"`
 	SelfSigned bool      `json:"self_signed"`
+	// Of the root of the IP host, beside these:
+	Subject  string    `json:"subject,omitempty"`
+	SHA256   string    `json:"sha256,omitempty"`
+	Fetched  time.Time `json:"fetched,omitzero"`
+	Warnings []string  `json:"warnings,omitempty"` // what vendor devices would not take
+	Error    string    `json:"error,omitempty"`    // why the last fetch failed
 }
 
 // Fault is one that stands.

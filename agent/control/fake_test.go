@@ -36,6 +36,7 @@ type house struct {
 	tailErr error // after the events
 	alarms  []control.Alarm
 	present []control.Presence // in the area lab
+	fetched bool               // the root of the IP host
 	cards   map[site.ReaderID]chan card.Bits
 }
 
@@ -50,7 +51,7 @@ func newHouse(t testing.TB) *house {
 }
 
 func (h *house) parts() control.Parts {
-	return control.Parts{Doors: h, Reports: h, Why: h, Events: h, Alarms: h, Areas: h, Fire: &h.fire, Policy: h}
+	return control.Parts{Doors: h, Reports: h, Why: h, Events: h, Alarms: h, Areas: h, Fire: &h.fire, Uplink: h, Policy: h}
 }
 
 func (h *house) DoorList() []site.DoorStatus {

@@ -32,6 +32,7 @@ type Parts struct {
 	Areas   Areas
 	Fire    Fire
 	Notify  Notify
+	Uplink  Uplink
 	Policy  Policy
 	Tokens  Tokens
 	Log     *slog.Logger // nil: discard
@@ -96,7 +97,7 @@ func (s *server) routes() []route {
 		{"GET /v1/events", s.events},
 		{"GET /v1/alarms", s.alarms},
 		{"POST /v1/alarms/{id}/ack", s.ackAlarm},
-	}, slices.Concat(s.areaRoutes(), s.fireRoutes(), s.notifyRoutes(), s.policyRoutes(), s.tokenRoutes())...)
+	}, slices.Concat(s.areaRoutes(), s.fireRoutes(), s.notifyRoutes(), s.uplinkRoutes(), s.policyRoutes(), s.tokenRoutes())...)
 }
 
 // wrap turns a handler's error into an answer.

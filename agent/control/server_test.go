@@ -239,6 +239,7 @@ func TestBadInput(t *testing.T) {
 		{"GET", "/v1/events?from=noon", "", 400, "noon"},
 		{"GET", "/v1/events?last=x", "", 400, "x"},
 		{"GET", "/v1/areas/nowhere", "", 404, "nowhere"},
+		{"GET", "/v1/certs/root/fetch", "", 405, "method"},
 		{"POST", "/v1/areas/forgive", `{}`, 400, "who is forgiven"},
 		{"POST", "/v1/areas/forgive", `{"all":true,"area":"lab"}`, 400, "who is forgiven"},
 		{"POST", "/v1/areas/forgive", `{"holder":"Nobody"}`, 404, "Nobody"},
