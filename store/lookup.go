@@ -79,11 +79,16 @@ func (s *Store) LookupAt(door site.DoorID, block card.Block, bits int, dst []sit
 
 // LookupBits is Lookup for the bits of a card. It fails for more than 128 bits.
 func (s *Store) LookupBits(bits card.Bits, dst []site.Credential) ([]site.Credential, error) {
+	return s.LookupBitsAt("", bits, dst)
+}
+
+// LookupBitsAt is LookupAt for the bits of a card. It fails for more than 128 bits.
+func (s *Store) LookupBitsAt(door site.DoorID, bits card.Bits, dst []site.Credential) ([]site.Credential, error) {
 	block, err := bits.Block()
 	if err != nil {
 		return dst, err
 	}
-	return s.Lookup(block, bits.Len(), dst)
+	return s.LookupAt(door, block, bits.Len(), dst)
 }
 
 // viewCredentials runs fn with the live credentials bucket. While an import

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/agent/access"
 	"gatehouse/agent/card"
 	"gatehouse/agent/gateway"
 	"gatehouse/agent/site"
@@ -58,11 +59,7 @@ func (r *rig) rights(t testing.TB, door site.DoorID, bits string) []site.Credent
 	if err != nil {
 		t.Fatal(err)
 	}
-	block, err := b.Block()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := r.store.LookupAt(door, block, b.Len(), nil)
+	got, err := r.store.LookupBitsAt(door, b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +103,54 @@ func TestDatabase(t *testing.T) {
 	e := r.log.last()
 	if _, _, _, _, body, ok := r.Convert(e); !ok || !strings.Contains(body, `"06010000"`) || e.Text != "door file: nothing changed" {
 		t.Errorf("event %+v", e)
+	}
+}
+
+// TestDatabaseDecides: the decision at the door after a file: by the schedules of the
+// file, until the end that it names, at that door only.
+func TestDatabaseDecides(t *testing.T) {
+	r := newRig(t, nil)
+	r.start(t)
+	r.want(t, "PUT", "/edgeDevices/dev00000/database", `{"db":{"usrRcrd":{"add":[
+		{"usrID":1,"crSch":[1],"expDtTm":"20180101120000","primeCr":"`+prime1+`"},{"usrID":2,"crSch":2,"primeCr":"`+prime2+`"}]},`+schedules+`}}`, 200, "")
+	finished(t, r, "dev00000")
+	r.want(t, "PUT", "/edgeDevices/dev00001/database", `{"db":{"usrRcrd":{"add":[{"usrID":1,"crSch":1,"primeCr":"`+prime2+`"}]},`+schedules+`}}`, 200, "")
+	finished(t, r, "dev00001")
+	// A holiday of the site does not suspend what a host sent.
+	day := site.Date{Year: 2017, Month: 11, Day: 20}
+	if _, err := r.store.Apply(t.Context(), "x", store.Change{Source: site.SourceOperator, Ops: []store.Op{store.PutHoliday{Holiday: site.Holiday{ID: "x", First: day, Last: day}}}}); err != nil {
+		t.Fatal(err)
+	}
+	p := r.store.Snapshot()
+	policy := access.Compile(r.cfg.Zone, p.Schedules, p.Levels, p.Holidays)
+	at := func(d, h, m int) time.Time { return time.Date(2017, 11, d, h, m, 0, 0, r.cfg.Zone) }
+	const one, two = "26:26831000", "26:26831140"
+	for _, tt := range []struct {
+		door    site.DoorID
+		bits    string
+		at      time.Time
+		trusted bool
+		want    site.Reason
+	}{
+		{"front", one, at(20, 3, 0), true, site.ReasonGranted},
+		{"front", one, time.Date(2018, 1, 1, 12, 0, 1, 0, r.cfg.Zone), true, site.ReasonExpired},
+		{"front", one, at(20, 3, 0), false, site.ReasonGranted}, // always, and so without a clock
+		{"vault", one, at(20, 3, 0), true, site.ReasonNoRight},
+		{"front", two, at(20, 8, 30), true, site.ReasonGranted}, // a Monday
+		{"front", two, at(20, 9, 0), true, site.ReasonOutOfSchedule},
+		{"front", two, at(21, 8, 30), true, site.ReasonOutOfSchedule},
+		{"front", two, at(20, 8, 30), false, site.ReasonClockUntrusted},
+		{"vault", two, at(21, 8, 30), true, site.ReasonGranted},
+	} {
+		bits, err := card.ParseBits(tt.bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := access.Decide(policy, r.rights(t, tt.door, tt.bits), access.Request{Door: tt.door, Bits: bits,
+			Clock: site.Clock{Now: tt.at, Trusted: tt.trusted, Mode: site.ClockAlwaysOnly}})
+		if d.Reason != tt.want || (d.Outcome == access.Granted) != tt.want.Grants() {
+			t.Errorf("%s at %s, %v: %s, want %s", tt.bits, tt.door, tt.at, d.Reason, tt.want)
+		}
 	}
 }
 
