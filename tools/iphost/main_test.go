@@ -134,34 +134,57 @@ func TestCommandsOfAStoppedHost(t *testing.T) {
 
 // process is a host in a process of its own.
 type process struct {
+	t              *testing.T
 	cmd            *exec.Cmd
+	lines          io.Reader
+	log            string // file of its standard error
 	gateways, root string
 }
 
+// run starts a host alone and waits until it serves.
 func run(t *testing.T, dir string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0], "run", "--state", dir, "--listen", "127.0.0.1:0", "--ca-listen", "127.0.0.1:0")}
+	p := launch(t, dir, "--listen", "127.0.0.1:0", "--ca-listen", "127.0.0.1:0")
+	p.await()
+	return p
+}
+
+// launch starts a host and does not wait.
+func launch(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, log: filepath.Join(dir, "log.txt"), cmd: exec.Command(os.Args[0], append([]string{"run", "--state", dir}, args...)...)}
 	p.cmd.Env = append(os.Environ(), asCommand+"=1")
-	out, err := p.cmd.StdoutPipe()
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var errs bytes.Buffer
-	p.cmd.Stderr = &errs
+	defer log.Close() // the process has its own
+	p.cmd.Stderr = log
+	if p.lines, err = p.cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if p.cmd.ProcessState == nil {
-			p.cmd.Process.Kill()
-			p.cmd.Wait()
+		if t.Failed() {
+			b, _ := os.ReadFile(p.log)
+			t.Logf("the end of what %s logged:\n%s", dir, b[max(0, len(b)-20_000):])
 		}
+		p.kill()
 	})
-	lines := bufio.NewScanner(out)
+	return p
+}
+
+// await waits until the host serves.
+func (p *process) await() {
+	p.t.Helper()
+	lines := bufio.NewScanner(p.lines)
 	for p.root == "" {
 		if !lines.Scan() {
-			p.cmd.Wait()
-			t.Fatalf("the host did not start:\n%s", errs.String())
+			p.kill()
+			b, _ := os.ReadFile(p.log)
+			p.t.Fatalf("the host did not start:\n%s", b)
 		}
 		what, where, _ := strings.Cut(lines.Text(), " ")
 		switch what {
@@ -171,8 +194,15 @@ func run(t *testing.T, dir string) *process {
 			p.root = strings.TrimSpace(where)
 		}
 	}
-	go io.Copy(io.Discard, out)
-	return p
+	go io.Copy(io.Discard, p.lines)
+}
+
+// kill ends the process as a crash does, if it still runs.
+func (p *process) kill() {
+	if p.cmd.ProcessState == nil {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	}
 }
 
 // TestKilledProcess: what a killed process had answered is there at its next
@@ -219,10 +249,7 @@ func TestKilledProcess(t *testing.T) {
 	p := run(t, dir)
 	g := connect(p, 0)
 	send(g, 1, 100)
-	if err := p.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	p.cmd.Wait()
+	p.kill()
 	<-g.Done()
 
 	p = run(t, dir)

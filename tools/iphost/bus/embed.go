@@ -84,6 +84,7 @@ func embed(cfg Config, log *slog.Logger) (*server.Server, []nats.Option, error) 
 		ServerName: name, JetStream: true, StoreDir: storeDir(cfg), SyncAlways: cfg.SyncAlways,
 		DontListen: true, NoSigs: true, MaxPayload: MaxPayload, DisableJetStreamBanner: true,
 		MaxPending: 256 << 20, WriteDeadline: 10 * time.Second,
+		ConnectErrorReports: 60, ReconnectErrorReports: 60, // a host that is away is told of once a minute
 	}
 	var auth []nats.Option
 	if c := cfg.Cluster; c != nil {

@@ -187,6 +187,8 @@ func (h *Host) askOne(ctx context.Context, serial engage.Serial, req engage.Requ
 		}
 		if err != nil && !errors.Is(err, nats.ErrNoResponders) {
 			switch {
+			case errors.Is(err, errLost): // it may have passed the request on: it is not sent twice
+				return failure(http.StatusBadGateway, err.Error()+" before it answered")
 			case errors.Is(err, nats.ErrMaxPayload):
 				return failure(http.StatusRequestEntityTooLarge, "the request is larger than the bus takes")
 			case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
@@ -217,8 +219,13 @@ func (h *Host) ask(ctx context.Context, instance string, serial engage.Serial, r
 	defer cancel()
 	m := encode(hostSubject(instance, subjectOne), req, h.cfg.Timeout)
 	m.Header.Set(headerGateway, serial.String())
-	back, err := h.bus.NC.RequestMsgWithContext(ctx, m)
+	there, stop := h.whileThere(ctx, instance)
+	defer stop()
+	back, err := h.bus.NC.RequestMsgWithContext(there, m)
 	if err != nil {
+		if context.Cause(there) == errLost {
+			err = errLost
+		}
 		return answer{}, err
 	}
 	got, a, err := parseAnswer(back)

@@ -102,10 +102,12 @@ func (h *Host) Connected() int {
 }
 
 // stopWait bounds a stop, goneWait what the other hosts are told at its end: the
-// last host of a cluster cannot tell anybody.
+// last host of a cluster cannot tell anybody. beginWait bounds what they are
+// told at its beginning, which may have to wait for a bucket's new leader.
 const (
-	stopWait = 10 * time.Second
-	goneWait = 2 * time.Second
+	stopWait  = 10 * time.Second
+	goneWait  = 2 * time.Second
+	beginWait = 15 * time.Second
 )
 
 // Run serves until ctx ends, then takes leave of gateways and clients and
@@ -223,14 +225,14 @@ func (h *Host) stop(giveUp context.CancelFunc) {
 
 // tellAlive renews this host's entry.
 func (h *Host) tellAlive() {
-	t := time.NewTicker(registry.HostTTL / 3)
+	t := time.NewTicker(registry.HostTTL / 6)
 	defer t.Stop()
 	for {
 		select {
 		case <-h.quit.Done():
 			return
 		case <-t.C:
-			ctx, cancel := context.WithTimeout(h.quit, registry.HostTTL/3)
+			ctx, cancel := context.WithTimeout(h.quit, registry.HostTTL/2)
 			if err := h.reg.Alive(ctx, h.self); err != nil && h.quit.Err() == nil {
 				h.cfg.Log.Warn("the other hosts cannot be told that this one is alive", "err", err)
 			}

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -18,6 +20,7 @@ const (
 	subjectOne = "one" // a request for one gateway
 	subjectAll = "all" // a request for every gateway that is connected there
 	subjectEnd = "end" // end a session: the gateway has a newer one
+	subjectYet = "yet" // whether the host is still there
 
 	headerGateway = "Iphost-Gateway"
 	headerSite    = "Iphost-Site"
@@ -37,7 +40,7 @@ const maxBusPending = 256 << 20
 
 // serveBus begins to answer the other hosts.
 func (h *Host) serveBus() error {
-	for what, f := range map[string]nats.MsgHandler{subjectOne: h.onOne, subjectAll: h.onAll, subjectEnd: h.onEnd} {
+	for what, f := range map[string]nats.MsgHandler{subjectOne: h.onOne, subjectAll: h.onAll, subjectEnd: h.onEnd, subjectYet: h.onYet} {
 		sub, err := h.bus.NC.Subscribe(hostSubject(h.self.Instance, what), f)
 		if err != nil {
 			return fmt.Errorf("host: %w", err)
@@ -142,6 +145,41 @@ func parseAnswer(m *nats.Msg) (engage.Serial, answer, error) {
 		return serial, answer{}, fmt.Errorf("status: %w", err)
 	}
 	return serial, answer{from: from(m.Header.Get(headerFrom)), status: status, body: m.Data}, nil
+}
+
+// errLost means that a host died with a request.
+var errLost = errors.New("the gateway's host was lost")
+
+// checkTime is how soon a host that has not answered is asked whether it is
+// still there, and how often.
+const checkTime = 2 * time.Second
+
+// whileThere returns a context that ends when a host is gone: the bus does not
+// tell so to who waits for an answer. Its cause is then errLost. Call stop when
+// the answer is there.
+func (h *Host) whileThere(ctx context.Context, instance string) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var t *time.Timer
+	set := make(chan struct{})
+	t = time.AfterFunc(checkTime, func() {
+		<-set
+		once, end := context.WithTimeout(ctx, checkTime)
+		defer end()
+		_, err := h.bus.NC.RequestWithContext(once, hostSubject(instance, subjectYet), nil)
+		if errors.Is(err, nats.ErrNoResponders) {
+			cancel(errLost)
+		} else if ctx.Err() == nil {
+			t.Reset(checkTime)
+		}
+	})
+	close(set)
+	return ctx, func() { cancel(nil); t.Stop() }
+}
+
+func (h *Host) onYet(m *nats.Msg) {
+	if err := m.Respond(nil); err != nil {
+		h.cfg.Log.Warn("an answer is lost", "err", err)
+	}
 }
 
 // endElsewhere tells the host of an earlier session to end it. If that host

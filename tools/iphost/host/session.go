@@ -85,7 +85,7 @@ func (h *Host) begin(ws *websocket.Conn, serial engage.Serial, site string) {
 // run tells the others where the gateway is, subscribes, and reads until the
 // connection ends.
 func (s *session) run(old *session) {
-	ctx, cancel := context.WithTimeout(s.h.store, stopWait)
+	ctx, cancel := context.WithTimeout(s.h.store, beginWait)
 	before, err := s.h.reg.Begin(ctx, s.info)
 	cancel()
 	if old != nil {

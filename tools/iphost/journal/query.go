@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gatehouse/tools/iphost/bus"
 	"gatehouse/tools/iphost/engage"
 )
 
@@ -66,15 +67,34 @@ type Page struct {
 
 // Query reads a page of at most limit events. A page may hold fewer, even none,
 // and still have a Next, where much was read and little matched.
-func (j *Journal) Query(ctx context.Context, f Filter, limit int) (Page, error) {
-	limit = min(max(limit, 1), MaxPage)
-	policy, seq, at := f.start()
-	c, err := j.js.CreateConsumer(ctx, streamName, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
-		FilterSubject: f.subject(), DeliverPolicy: policy, OptStartSeq: seq, OptStartTime: at,
-	})
+func (j *Journal) Query(ctx context.Context, f Filter, limit int) (page Page, err error) {
+	for range readTries {
+		// A reader lives on one of the hosts, and is lost with it.
+		if page, err = j.query(ctx, f, min(max(limit, 1), MaxPage)); err == nil || !bus.Unanswered(err) || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return Page{}, fmt.Errorf("journal: %w", err)
+	}
+	return page, nil
+}
+
+// readTries is how often a page is begun.
+const readTries = 3
+
+func (j *Journal) query(ctx context.Context, f Filter, limit int) (Page, error) {
+	policy, seq, at := f.start()
+	var c jetstream.Consumer
+	err := bus.Again(ctx, func(ctx context.Context) (err error) {
+		c, err = j.js.CreateConsumer(ctx, streamName, jetstream.ConsumerConfig{
+			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+			FilterSubject: f.subject(), DeliverPolicy: policy, OptStartSeq: seq, OptStartTime: at,
+		})
+		return err
+	})
+	if err != nil {
+		return Page{}, err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -89,16 +109,17 @@ func (j *Journal) Query(ctx context.Context, f Filter, limit int) (Page, error) 
 		// Most batches hold one event, and a page should not be read far beyond.
 		batch, err := c.FetchNoWait(min(limit, 64))
 		if err != nil {
-			return Page{}, fmt.Errorf("journal: %w", err)
+			return Page{}, err
 		}
-		if err := r.take(batch); err != nil {
+		n, err := r.take(batch)
+		if err == nil && n == 0 {
+			err = r.checkEnd(ctx, j)
+		}
+		if err != nil {
 			return Page{}, err
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return Page{}, fmt.Errorf("journal: %w", err)
-	}
-	return page, nil
+	return page, ctx.Err()
 }
 
 type reader struct {
@@ -106,28 +127,46 @@ type reader struct {
 	limit int
 	page  *Page
 	read  int
+	last  uint64 // batch
 	done  bool
 }
 
 func (r *reader) more(ctx context.Context) bool { return !r.done && ctx.Err() == nil }
 
-// take reads what was fetched; an empty fetch is the end.
-func (r *reader) take(batch jetstream.MessageBatch) error {
-	n := 0
+// take reads what was fetched and returns how much it was.
+func (r *reader) take(batch jetstream.MessageBatch) (n int, err error) {
 	for m := range batch.Messages() {
 		n++
-		if r.done {
+		if r.done || err != nil {
 			continue // the fetch must be emptied
 		}
-		if err := r.message(m); err != nil {
-			return err
-		}
+		err = r.message(m)
 	}
-	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, jetstream.ErrNoMessages) {
-		return fmt.Errorf("journal: %w", err)
+	if err == nil {
+		err = batch.Error()
 	}
-	if n == 0 {
+	return n, err
+}
+
+// checkEnd ends the page where nothing follows. That a fetch brought nothing is
+// no proof: it does so too when the reader's host is slow, or has to catch up
+// with the others. The stream's leader knows.
+func (r *reader) checkEnd(ctx context.Context, j *Journal) error {
+	var last *jetstream.RawStreamMsg
+	err := bus.Again(ctx, func(ctx context.Context) (err error) {
+		last, err = j.stream.GetLastMsgForSubject(ctx, r.f.subject())
+		return err
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return err
+	}
+	if err != nil || last.Sequence <= r.last || r.f.After != nil && last.Sequence < r.f.After.Seq || last.Time.Before(r.f.From) {
 		r.done, r.page.Next = true, ""
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(20 * time.Millisecond): // then it is asked again
 	}
 	return nil
 }
@@ -139,6 +178,7 @@ func (r *reader) message(m jetstream.Msg) error {
 	}
 	r.read++
 	for _, e := range events {
+		r.last = e.place.Seq
 		if !r.f.To.IsZero() && !e.Time.Before(r.f.To) {
 			r.done, r.page.Next = true, ""
 			return nil

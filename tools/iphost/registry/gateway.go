@@ -105,7 +105,7 @@ func (r *Registry) NewPassword(ctx context.Context, sealed engage.Sealed, window
 		return "", fmt.Errorf("%w: it says %s, the host %s UTC, at most %s apart", ErrClock,
 			wall.Format(engage.ClockLayout), now.UTC().Format(engage.ClockLayout), window)
 	}
-	if _, conflict, err := put(ctx, r.seen, hex.EncodeToString(sealed.Cipher[:]), sealed.Serial.String(), 0); conflict {
+	if _, conflict, err := put(ctx, r.seen, hex.EncodeToString(sealed.Cipher[:]), sealed.Serial.String()+" "+rand.Text(), 0); conflict {
 		return "", ErrReplay
 	} else if err != nil {
 		return "", err

@@ -11,6 +11,8 @@
 package registry
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gatehouse/tools/iphost/bus"
@@ -42,14 +45,16 @@ var (
 // hours and two windows.
 const seenFor = 48 * time.Hour
 
-// HostTTL is how long a host that stopped telling so is taken for alive.
-const HostTTL = 15 * time.Second
+// HostTTL is how long a host that stopped telling so is taken for alive. It is
+// much longer than a bucket can be without a leader.
+const HostTTL = 30 * time.Second
 
 // Registry holds the buckets. Its methods may be called at the same time.
 type Registry struct {
 	sites, gateways, sessions, tokens, roots, seen, hosts jetstream.KeyValue
 
-	now func() time.Time
+	now     func() time.Time
+	listing chan struct{} // of 1: who lists the sites for all
 
 	// mu guards following: the sites as read a moment ago.
 	mu      sync.Mutex
@@ -59,7 +64,7 @@ type Registry struct {
 
 // Open makes or takes the buckets, as long as ctx lasts.
 func Open(ctx context.Context, b *bus.Bus) (*Registry, error) {
-	r := &Registry{now: time.Now}
+	r := &Registry{now: time.Now, listing: make(chan struct{}, 1)}
 	for _, x := range []struct {
 		name string
 		ttl  time.Duration
@@ -97,7 +102,11 @@ type entry[T any] struct {
 
 func get[T any](ctx context.Context, kv jetstream.KeyValue, key string) (entry[T], error) {
 	var out entry[T]
-	e, err := kv.Get(ctx, key)
+	var e jetstream.KeyValueEntry
+	err := bus.Again(ctx, func(ctx context.Context) (err error) {
+		e, err = kv.Get(ctx, key)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyDeleted) {
 		return out, ErrNotFound
 	}
@@ -112,17 +121,32 @@ func get[T any](ctx context.Context, kv jetstream.KeyValue, key string) (entry[T
 }
 
 // put writes where the revision is still rev, and returns the new one. conflict
-// reports that somebody else was faster.
+// reports that somebody else was faster. Nobody else may write the same value
+// under the key: it is by its value that put knows what it wrote itself, where
+// the answer was lost.
 func put[T any](ctx context.Context, kv jetstream.KeyValue, key string, v T, rev uint64) (newRev uint64, conflict bool, err error) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return 0, false, err
 	}
-	if rev == 0 {
-		newRev, err = kv.Create(ctx, key, b)
-	} else {
-		newRev, err = kv.Update(ctx, key, b, rev)
-	}
+	unsure := false // an earlier try may have written it
+	err = bus.Again(ctx, func(ctx context.Context) (err error) {
+		if rev == 0 {
+			newRev, err = kv.Create(ctx, key, b)
+		} else {
+			newRev, err = kv.Update(ctx, key, b, rev)
+		}
+		if unsure && errors.Is(err, jetstream.ErrKeyExists) {
+			e, err2 := kv.Get(ctx, key)
+			if err2 == nil && bytes.Equal(e.Value(), b) {
+				newRev, err = e.Revision(), nil
+			} else if bus.Unanswered(err2) {
+				err = err2
+			}
+		}
+		unsure = unsure || bus.Unanswered(err)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrKeyExists) {
 		return 0, true, nil
 	}
@@ -153,9 +177,14 @@ func change[T any](ctx context.Context, kv jetstream.KeyValue, key string, f fun
 	}
 }
 
+// listTime bounds a listing: a million entries take some ten seconds.
+const listTime = 2 * time.Minute
+
 // list calls f for each entry of a bucket.
 func list[T any](ctx context.Context, kv jetstream.KeyValue, f func(key string, v T) error) error {
-	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	w, err := watch(ctx, kv)
 	if err != nil {
 		return fmt.Errorf("%s: %w", kv.Bucket(), err)
 	}
@@ -164,7 +193,10 @@ func list[T any](ctx context.Context, kv jetstream.KeyValue, f func(key string, 
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", kv.Bucket(), ctx.Err())
-		case e := <-w.Updates():
+		case e, open := <-w.Updates():
+			if !open { // not the end of the list
+				return fmt.Errorf("%s: the listing was cut: %w", kv.Bucket(), cmp.Or(ctx.Err(), nats.ErrConnectionClosed))
+			}
 			if e == nil {
 				return nil
 			}
@@ -179,14 +211,43 @@ func list[T any](ctx context.Context, kv jetstream.KeyValue, f func(key string, 
 	}
 }
 
+// watch begins a listing, which ends with ctx.
+func watch(ctx context.Context, kv jetstream.KeyValue) (w jetstream.KeyWatcher, err error) {
+	err = bus.Again(ctx, func(once context.Context) error {
+		// What it is made with must last as long as the listing.
+		made, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(once, cancel)
+		w, err = kv.WatchAll(made, jetstream.IgnoreDeletes())
+		if err == nil && !stop() {
+			w.Stop()
+			err = once.Err()
+		}
+		if err != nil {
+			cancel()
+			return cmp.Or(once.Err(), err)
+		}
+		context.AfterFunc(ctx, cancel)
+		return nil
+	})
+	return w, err
+}
+
 // remove deletes a key that is there.
 func remove(ctx context.Context, kv jetstream.KeyValue, key string) error {
-	e, err := kv.Get(ctx, key)
+	found := false
+	err := bus.Again(ctx, func(ctx context.Context) error {
+		e, err := kv.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		found = true
+		return kv.Delete(ctx, key, jetstream.LastRevision(e.Revision()))
+	})
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		if found { // by an earlier try, whose answer was lost
+			return nil
+		}
 		return ErrNotFound
-	}
-	if err == nil {
-		err = kv.Delete(ctx, key, jetstream.LastRevision(e.Revision()))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", kv.Bucket(), err)

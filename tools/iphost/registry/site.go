@@ -119,11 +119,19 @@ func (v siteRecord) site(name string) (Site, error) {
 // their requests.
 const cacheFor = time.Second
 
+// recentSites lists the sites as they were a moment ago. One caller lists them
+// for all that wait: many strangers come at once after an outage.
 func (r *Registry) recentSites(ctx context.Context) ([]Site, error) {
-	r.mu.Lock()
-	sites, at := r.cached, r.cacheAt
-	r.mu.Unlock()
-	if !at.IsZero() && time.Since(at) < cacheFor {
+	if sites, ok := r.fresh(); ok {
+		return sites, nil
+	}
+	select {
+	case r.listing <- struct{}{}:
+		defer func() { <-r.listing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if sites, ok := r.fresh(); ok {
 		return sites, nil
 	}
 	sites, err := r.Sites(ctx)
@@ -134,6 +142,12 @@ func (r *Registry) recentSites(ctx context.Context) ([]Site, error) {
 	r.cached, r.cacheAt = sites, time.Now()
 	r.mu.Unlock()
 	return sites, nil
+}
+
+func (r *Registry) fresh() ([]Site, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cached, !r.cacheAt.IsZero() && time.Since(r.cacheAt) < cacheFor
 }
 
 func (r *Registry) forgetCache() {
