@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"gatehouse/agent/control"
@@ -24,6 +26,7 @@ type demo struct {
 	dir    string
 	config string
 	whole  bool // the settings have what demoRules speaks of
+	host   *demoHost
 }
 
 // newDemo makes the folder and its files where they are missing. It changes
@@ -40,8 +43,8 @@ func newDemo(e *env, dir string) (*demo, error) {
 	if _, err := os.Stat(d.config); !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
-	for _, name := range []string{"hive-shed.key", "hive-kiosk.key"} {
-		key := make([]byte, 16)
+	for name, size := range map[string]int{"hive-shed.key": 16, "hive-kiosk.key": 16, demoKey: 32} {
+		key := make([]byte, size)
 		if _, err := rand.Read(key); err != nil {
 			return nil, err
 		}
@@ -49,20 +52,16 @@ func newDemo(e *env, dir string) (*demo, error) {
 			return nil, fmt.Errorf("demo: %w", err)
 		}
 	}
-	https, err := freeAddress("127.0.0.1:8443")
+	addr, err := freeAddresses("127.0.0.1:8443", "127.0.0.1:8480", "127.0.0.1:8080", "127.0.0.1:8081")
 	if err != nil {
 		return nil, err
 	}
-	devices, err := freeAddress("127.0.0.1:8480")
-	if err != nil {
-		return nil, err
-	}
-	world := fmt.Sprintf(demoWorld, "http://"+devices+"/api/access")
+	world := fmt.Sprintf(demoWorld, "http://"+addr[1]+"/api/access")
 	if err := os.WriteFile(filepath.Join(dir, "sitesim.json"), []byte(world), 0o600); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	// The settings come last: a folder with them is complete.
-	if err := os.WriteFile(d.config, fmt.Appendf(nil, demoSettings, localZone(), https, devices), 0o600); err != nil {
+	if err := os.WriteFile(d.config, fmt.Appendf(nil, demoSettings, localZone(), addr[0], addr[1], addr[2], addr[3]), 0o600); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	return d, nil
@@ -83,17 +82,22 @@ func localZone() string {
 	return "UTC"
 }
 
-// freeAddress returns want, or the same host with a free port when it is taken.
-func freeAddress(want string) (string, error) {
-	for _, addr := range []string{want, "127.0.0.1:0"} {
+// freeAddresses returns the addresses, each with another port where its own is
+// taken.
+func freeAddresses(want ...string) ([]string, error) {
+	var got []string
+	for _, addr := range want {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			continue
+			l, err = net.Listen("tcp", "127.0.0.1:0")
 		}
-		defer l.Close()
-		return l.Addr().String(), nil
+		if err != nil {
+			return nil, fmt.Errorf("demo: no free port beside %s: %w", addr, err)
+		}
+		defer l.Close() // when all are found: no two are equal
+		got = append(got, l.Addr().String())
 	}
-	return "", fmt.Errorf("demo: no free port beside %s", want)
+	return got, nil
 }
 
 // attend waits for the agent, enrols the demo's people the first time and prints
@@ -151,23 +155,37 @@ func (d *demo) companion(name string) (string, error) {
 	return path, nil
 }
 
-// play runs sitesim until ctx ends, and starts it again should it end before.
+// play runs sitesim until ctx ends.
 func (d *demo) play(ctx context.Context, path string) {
-	for {
-		cmd := exec.CommandContext(ctx, path, "run", "--state", d.dir)
-		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-		cmd.WaitDelay = 5 * time.Second
-		cmd.Stderr = d.e.err
-		err := cmd.Run()
-		if ctx.Err() != nil {
-			return
-		}
-		fmt.Fprintf(d.e.err, "demo: sitesim ended (%v); starting it again\n", err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Second):
-		}
+	for ctx.Err() == nil {
+		err := d.beside(ctx, path, "run", "--state", d.dir)
+		d.again(ctx, "sitesim", err)
+	}
+}
+
+// beside runs a program until it ends or ctx does. It ends with this process,
+// whatever that dies of.
+func (d *demo) beside(ctx context.Context, path string, args ...string) error {
+	// The kernel takes the death of the starting thread for the parent's.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Stderr = d.e.err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	return cmd.Run()
+}
+
+// again tells that a program ended and waits before it is started again.
+func (d *demo) again(ctx context.Context, name string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	fmt.Fprintf(d.e.err, "demo: %s ended (%v); starting it again\n", name, err)
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Second):
 	}
 }
 

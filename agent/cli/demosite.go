@@ -13,13 +13,13 @@ import (
 // The demo is a small site on the simulated board: two doors with contacts and
 // exit buttons, an area behind one of them, a Wiegand reader with a keypad, a
 // Hive reader on a serial line (a pseudo-terminal) and one that calls over HTTP,
-// the inputs of a site, a siren and a buzzer. Its state is a folder that may be
-// kept and started again.
+// the inputs of a site, a siren and a buzzer, linked to an IP host. Its state is a
+// folder that may be kept and started again.
 
-// demoSettings is the demo's settings file; the two addresses are filled in.
+// demoSettings is the demo's settings file; time zone and addresses are filled in.
 const demoSettings = `# The settings of the demo site. Change them and start the demo again.
 version: 1
-site: {name: Demo site, timezone: %s}
+site: {name: Demo site, timezone: %s, key_file: sitekey}
 device: {serial: "0000000000000000A0B1000000000206", board: sim}
 state_dir: .
 listen: {https: "%s", devices: "%s"}
@@ -65,6 +65,8 @@ hive:
   devices:
     - {name: shed, key_file: hive-shed.key, versions: [2], items: {shed_door: shed}}
     - {name: kiosk, key_file: hive-kiosk.key, versions: [1, 2], items: {front_door: front}}
+gateway: {local: true}
+uplink: {server_url: "https://%s/engage_wss", ca_url: "http://%s/engage/newCA/current", start: oldest}
 `
 
 // demoWorld is the demo's sitesim.json; the URL is filled in.
@@ -108,9 +110,6 @@ func (d *demo) explain(st control.Status, sim string, missing error) {
 		fmt.Fprintf(d.e.out, "\n%v: nobody plays the doors and readers; the agent runs all the same.\n", missing)
 		sim = "sitesim"
 	}
-	if _, err := d.companion("iphost"); err != nil {
-		fmt.Fprintf(d.e.out, "\n%v: the site runs without a cloud.\n", err)
-	}
 	listen, err := json.Marshal(st.Listen)
 	if err != nil {
 		listen = nil
@@ -129,6 +128,7 @@ the commands below use it, there is no password.
 	} else {
 		say(demoOlder)
 	}
+	say(d.host.text())
 	say(demoLast)
 }
 
