@@ -102,8 +102,9 @@ func (b *areaBook) load(ctx context.Context, log scanner) error {
 }
 
 // fold takes one event of an earlier run. A wrong PIN that the snapshot has
-// already may count twice, and a right one since does not end the count: a power
-// cut never gives more tries.
+// already may count twice, and a right one since does not end the count, so that
+// a power cut gives hardly more tries: those alone that something before the PIN
+// in the order of reasons has refused after the last snapshot.
 func (b *areaBook) fold(ev site.Event) {
 	switch {
 	case ev.Kind == site.KindArea:
@@ -111,7 +112,19 @@ func (b *areaBook) fold(ev site.Event) {
 	case ev.Kind != site.KindAccess:
 	case ev.Reason == site.ReasonPINWrong:
 		b.owner.Wrong(lockKey(ev.Credential, ev.Reader), ev.Time)
+	case pinOfNobody(&ev):
+		b.owner.Wrong(lockKey("", ev.Reader), ev.Time)
 	}
+}
+
+// pinOfNobody reports whether an access was a PIN alone that nobody has, and was
+// refused by what would refuse anybody.
+func pinOfNobody(ev *site.Event) bool {
+	switch ev.Reason {
+	case site.ReasonLockdown, site.ReasonFrozen, site.ReasonDoorDisabled, site.ReasonInterlock:
+		return ev.Credential == "" && ev.Card == site.CardRef{} && ev.Reader != ""
+	}
+	return false
 }
 
 // lockKey is what a lock-out counts by: the credential, or the reader where a

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -420,4 +422,24 @@ func TestReaderClosesInAWait(t *testing.T) {
 	if r.board.Level("GPIO25") != hal.Low {
 		t.Error("a closed reader opened")
 	}
+}
+
+// TestPINsInLockdownCount: PINs that nobody has count also while the door is
+// locked down, and a restart without the file of the areas forgets none.
+func TestPINsInLockdownCount(t *testing.T) {
+	s := newRulesSite(t, "occupancy: 9")
+	r := s.start()
+	r.enrolPINs("Ada,H10301,77,1568,4711,,,shed")
+	all := map[string]any{"target": map[string]any{"all": true}}
+	r.must(r.ask(http.MethodPost, "/v1/lockdown", all, nil))
+	for range 3 {
+		r.want(site.ReasonLockdown, func() { r.keys("shed-pin", "9999#") })
+	}
+	r.stop()
+	if err := os.Remove(filepath.Join(s.dir, "areas.json")); err != nil {
+		t.Fatal(err)
+	}
+	r = s.start()
+	r.must(r.ask(http.MethodPost, "/v1/release", all, nil))
+	r.want(site.ReasonPINLockedOut, func() { r.keys("shed-pin", "4711#") })
 }
