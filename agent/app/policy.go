@@ -73,7 +73,7 @@ func (h *policyHolder) lookup(req *access.Request, dst []site.Credential) (*acce
 	if req.Bits.Len() == 0 || req.Bits.Len() > card.MaxBlockBits {
 		return p, nil
 	}
-	recs, err := h.store.LookupBits(req.Bits, dst)
+	recs, err := h.store.LookupBitsAt(req.Door, req.Bits, dst)
 	if err != nil {
 		req.Fault = err
 		if p == nil {
