@@ -254,6 +254,16 @@ func TestKilledProcess(t *testing.T) {
 
 	p = run(t, dir)
 	token := must(t, "token", "add", "tok", "--state", dir)
+	mode, err := os.ReadFile(filepath.Join(dir, "mode.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := command(t, "run", "--state", dir, "--cluster", "127.0.0.1:1", "--routes", "127.0.0.1:2"); code != 1 || !strings.Contains(errs, "another iphost") {
+		t.Errorf("a second host in the folder: code %d, %s", code, errs)
+	}
+	if now, err := os.ReadFile(filepath.Join(dir, "mode.json")); err != nil || !bytes.Equal(now, mode) {
+		t.Errorf("a second host changed mode.json from %s to %s, %v", mode, now, err)
+	}
 	g = connect(p, time.Second)
 	send(g, 91, 120) // as if the last batch had not been answered
 	if out := must(t, "gateway", "list", "--state", dir); !strings.Contains(out, serialA) || strings.Contains(out, " - ") {

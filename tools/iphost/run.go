@@ -88,11 +88,9 @@ func (f *runFlags) run(cmd *cobra.Command, e *env) error {
 	if err := f.build(cmd, e); err != nil {
 		return err
 	}
+	f.cfg.Locked = func() error { return saveMode(e.state, f.mode()) }
 	h, err := host.New(f.cfg)
 	if err != nil {
-		return err
-	}
-	if err := saveMode(e.state, f.mode()); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
@@ -229,14 +227,15 @@ func (f *runFlags) mode() mode {
 }
 
 func saveMode(dir string, m mode) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "mode.json"), append(b, '\n'), 0o600)
+	path := filepath.Join(dir, "mode.json")
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func loadMode(dir string) (mode, error) {

@@ -20,10 +20,16 @@ const (
 
 // Again calls f until it is answered, or for patience.
 func Again(ctx context.Context, f func(ctx context.Context) error) error {
+	return AgainFrom(ctx, onceTime, f)
+}
+
+// AgainFrom is Again where the first try has less time. Each has more than the
+// one before.
+func AgainFrom(ctx context.Context, first time.Duration, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for {
-		once, cancel := context.WithTimeout(ctx, onceTime)
+	for tryTime := first; ; tryTime = min(2*tryTime, onceTime) {
+		once, cancel := context.WithTimeout(ctx, tryTime)
 		err := f(once)
 		cancel()
 		if !Unanswered(err) {

@@ -260,11 +260,20 @@ func (b *Bus) Bucket(ctx context.Context, name string, ttl time.Duration) (jetst
 	if err != nil {
 		return nil, err
 	}
-	kv, err := b.JS.KeyValue(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("nats: bucket %s: %w", name, err)
+	var kv jetstream.KeyValue
+	for end := time.Now().Add(patience); ; {
+		err := Again(ctx, func(ctx context.Context) (err error) {
+			kv, err = b.JS.KeyValue(ctx, name)
+			return err
+		})
+		if err == nil {
+			return kv, nil
+		}
+		// In a young cluster it may be asked of a host that does not know it yet.
+		if !errors.Is(err, jetstream.ErrBucketNotFound) || time.Now().After(end) || pause(ctx, pauseTime) != nil {
+			return nil, fmt.Errorf("nats: bucket %s: %w", name, err)
+		}
 	}
-	return kv, nil
 }
 
 // dedupe is a bucket's window for repeats, which may not be longer than ttl.

@@ -58,6 +58,9 @@ type Config struct {
 	// Subscribe names the event sources asked for at connect: "gateway",
 	// "edgeDevice". Nil means both; an empty list none.
 	Subscribe []string
+	// Locked, if not nil, is called when the folder is this process's and nothing
+	// in it was used yet; its error ends Run.
+	Locked func() error
 	// Log may be nil.
 	Log *slog.Logger
 

@@ -121,6 +121,11 @@ func (h *Host) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if h.cfg.Locked != nil {
+		if err := h.cfg.Locked(); err != nil {
+			return fmt.Errorf("host: %w", err)
+		}
+	}
 	if h.bus, err = bus.Open(ctx, h.cfg.Bus); err != nil {
 		return orStopped(ctx, err)
 	}

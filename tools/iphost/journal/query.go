@@ -86,7 +86,9 @@ const readTries = 3
 func (j *Journal) query(ctx context.Context, f Filter, limit int) (Page, error) {
 	policy, seq, at := f.start()
 	var c jetstream.Consumer
-	err := bus.Again(ctx, func(ctx context.Context) (err error) {
+	// For half a minute after a host was lost, some readers are put on it and
+	// answer nothing: soon another one is tried.
+	err := bus.AgainFrom(ctx, 300*time.Millisecond, func(ctx context.Context) (err error) {
 		c, err = j.js.CreateConsumer(ctx, streamName, jetstream.ConsumerConfig{
 			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
 			FilterSubject: f.subject(), DeliverPolicy: policy, OptStartSeq: seq, OptStartTime: at,
