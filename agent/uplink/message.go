@@ -91,7 +91,8 @@ type Frame struct {
 	Event         Message
 }
 
-// The wire forms, members in the order of engage.md's examples.
+// The wire forms, members in the order of engage.md's examples; that of an
+// event is appendEvent's.
 type (
 	wireRequest struct {
 		RequestID uint32 `json:"requestId"`
@@ -117,15 +118,6 @@ type (
 		Source          Source   `json:"source"`
 		EventingEnabled bool     `json:"eventingEnabled"`
 		Body            struct{} `json:"subscriptionBody"`
-	}
-	wireEvent struct {
-		EventID uint32 `json:"eventId"`
-		Event   struct {
-			EventType string `json:"eventType"`
-			Source    Source `json:"source"`
-			DeviceID  string `json:"deviceId"`
-			EventBody string `json:"eventBody"`
-		} `json:"event"`
 	}
 )
 
@@ -157,15 +149,12 @@ func (f Frame) Encode() ([]byte, error) {
 		if f.Event.Source != SourceGateway && f.Event.Source != SourceEdgeDevice {
 			return nil, fmt.Errorf("event: source %q is not known", f.Event.Source)
 		}
-		w := wireEvent{EventID: f.ID}
-		w.Event.EventType, w.Event.Source = f.Event.Type, f.Event.Source
-		w.Event.DeviceID, w.Event.EventBody = f.Event.DeviceID, f.Event.Body
-		return marshal(w)
+		return appendEvent(make([]byte, 0, eventSize(f.Event)), f.ID, f.Event), nil
 	}
 	return nil, fmt.Errorf("%s cannot be encoded", f.Kind)
 }
 
-// tree returns what the wire form is when it is parsed.
+// tree returns what the wire form is when it is parsed, of all but events.
 func (f Frame) tree() any {
 	id := float64(f.ID)
 	switch f.Kind {
@@ -178,15 +167,12 @@ func (f Frame) tree() any {
 	case KindResponse:
 		return map[string]any{"requestId": id, "response": map[string]any{
 			"status": strconv.Itoa(f.Response.Status), "messageBody": f.Response.Body}}
-	case KindSubscription:
-		list := make([]any, 0, len(f.Subscriptions))
-		for _, s := range f.Subscriptions {
-			list = append(list, map[string]any{"source": string(s.Source), "eventingEnabled": s.Enabled, "subscriptionBody": map[string]any{}})
-		}
-		return map[string]any{"subscriptionId": id, "subscription": list}
 	}
-	return map[string]any{"eventId": id, "event": map[string]any{
-		"eventType": f.Event.Type, "source": string(f.Event.Source), "deviceId": f.Event.DeviceID, "eventBody": f.Event.Body}}
+	list := make([]any, 0, len(f.Subscriptions))
+	for _, s := range f.Subscriptions {
+		list = append(list, map[string]any{"source": string(s.Source), "eventingEnabled": s.Enabled, "subscriptionBody": map[string]any{}})
+	}
+	return map[string]any{"subscriptionId": id, "subscription": list}
 }
 
 // marshal leaves <, > and & alone: vendor hosts compare texts.
