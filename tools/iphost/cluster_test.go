@@ -55,7 +55,9 @@ type figures struct {
 	NodeEmptyMiB   float64 `json:"node_empty_mib"`      // RSS of a node, without gateways
 	GatewayKiB     float64 `json:"gateway_kib"`         // what each adds to it
 	ConnectsPerSec float64 `json:"connects_per_second"` // credentials and upgrade, all nodes
+	ConnectCPU     float64 `json:"connect_cpu_ms"`      // processor time of all nodes for one
 	EventsPerSec   float64 `json:"events_per_second"`   // answered by a pong, all nodes
+	EventCPU       float64 `json:"event_cpu_us"`        // processor time of all nodes for one
 	RequestP50     float64 `json:"request_p50_ms"`      // a broker at one node, the gateway at another
 	RequestP99     float64 `json:"request_p99_ms"`
 	RequestsPerSec float64 `json:"requests_per_second"`
@@ -161,6 +163,27 @@ func rss(t *testing.T, pid int) float64 {
 	return resident * float64(os.Getpagesize())
 }
 
+// cpu is how much processor time the nodes have had.
+func (x *trial) cpu() time.Duration {
+	x.t.Helper()
+	var sum time.Duration
+	for _, n := range x.nodes {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		for _, ticks := range f[11:13] { // utime and stime, in hundredths of a second
+			v, err := strconv.Atoi(ticks)
+			if err != nil {
+				x.t.Fatal(err)
+			}
+			sum += time.Duration(v) * 10 * time.Millisecond
+		}
+	}
+	return sum
+}
+
 // freeAddr is a port that is free, on an address of the loopback that no
 // outgoing connection uses, so that it stays so while its host is away.
 func freeAddr(t *testing.T, ip string) string {
@@ -225,23 +248,28 @@ func (x *trial) connect(gateways int) {
 	x.fleet = newFleet(t, gateways, key, x.roots, urls)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() { cancel(); x.fleet.run.Wait() })
+	cpu := x.cpu()
 	x.fleet.start(ctx)
 	took := x.fleet.wait("connected", 3*time.Minute, connected)
 	for _, n := range x.nodes {
 		after += rss(t, n.cmd.Process.Pid)
 	}
 	x.result.ConnectsPerSec = round(float64(gateways) / took.Seconds())
+	x.result.ConnectCPU = round(float64((x.cpu() - cpu).Microseconds()) / 1000 / float64(gateways))
 	x.result.NodeEmptyMiB = round(before / 3 / (1 << 20))
 	x.result.GatewayKiB = round((after - before) / float64(gateways) / (1 << 10))
 }
 
 // burst has all gateways send at once.
 func (x *trial) burst() {
+	cpu := x.cpu()
 	for _, m := range x.fleet.members {
 		m.push(uint32(x.events))
 	}
 	took := x.fleet.wait("events answered", 3*time.Minute, allAcked)
-	x.result.EventsPerSec = round(float64(x.events*len(x.fleet.members)) / took.Seconds())
+	n := float64(x.events * len(x.fleet.members))
+	x.result.EventsPerSec = round(n / took.Seconds())
+	x.result.EventCPU = round(float64((x.cpu() - cpu).Microseconds()) / n)
 }
 
 // request asks a gateway by the broker of a node and returns what is wrong with
