@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"gatehouse/agent/site"
 )
 
 const (
@@ -35,19 +37,20 @@ type conn struct {
 	done  chan struct{} // closed when the reader has ended
 	err   error         // why; set before done is closed
 
-	subs    chan struct{}      // capacity 1: the subscriptions changed, or it is retired
-	subbed  [2]atomic.Bool     // by Source.index
-	changes atomic.Uint64      // of the subscriptions
-	retired atomic.Bool        // no more batches
-	open    atomic.Int64       // requests that are not answered
-	used    atomic.Int64       // Unix nanoseconds of the last request or answer
-	pong    chan struct{}      // capacity 1: the expected pong came
-	expect  atomic.Value       // string: its payload
-	cause   chan error         // capacity 1: why we end it
-	ended   sync.Once          // the socket is closed once
-	idle    time.Duration      // without a sign of the host
-	buf     []byte             // of the reader
-	onFrame func(*conn, Frame) // a good message
+	subs    chan struct{}           // capacity 1: the subscriptions changed, or it is retired
+	subbed  [2]atomic.Bool          // by Source.index
+	marks   [2]atomic.Pointer[mark] // by Source.index: the log when it was subscribed
+	changes atomic.Uint64           // of the subscriptions
+	retired atomic.Bool             // no more batches
+	open    atomic.Int64            // requests that are not answered
+	used    atomic.Int64            // Unix nanoseconds of the last request or answer
+	pong    chan struct{}           // capacity 1: the expected pong came
+	expect  atomic.Value            // string: its payload
+	cause   chan error              // capacity 1: why we end it
+	ended   sync.Once               // the socket is closed once
+	idle    time.Duration           // without a sign of the host
+	buf     []byte                  // of the reader
+	onFrame func(*conn, Frame)      // a good message
 	onBad   func(*conn, *BadMessage)
 }
 
@@ -275,10 +278,20 @@ func (cn *conn) ping(ctx context.Context, payload string, wait time.Duration) er
 	}
 }
 
-// subscribe takes a subscription message.
-func (cn *conn) subscribe(list []Subscription) {
+// mark is the end of the log at some time.
+type mark struct {
+	log site.LogID
+	seq site.EventSeq
+}
+
+// subscribe takes a subscription message, which came when the log ended at now.
+func (cn *conn) subscribe(list []Subscription, now mark) {
 	for _, s := range list {
-		cn.subbed[s.Source.index()].Store(s.Enabled)
+		i := s.Source.index()
+		if s.Enabled && !cn.subbed[i].Load() {
+			cn.marks[i].Store(&now)
+		}
+		cn.subbed[i].Store(s.Enabled)
 	}
 	cn.changes.Add(1)
 	cn.wake()

@@ -1,6 +1,7 @@
 package uplink_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,6 +27,24 @@ func TestStartNow(t *testing.T) {
 	w.log.add(3, site.KindDoorOpened) // while nobody runs
 	w.run()
 	wantOrder(t, w.untilEvents(5), 8, 12)
+}
+
+// TestHearsWhatItAsked: what a host asks right after its first subscription makes
+// an event that it gets, however long the disk takes to keep the first position.
+func TestHearsWhatItAsked(t *testing.T) {
+	w := newWorld(t)
+	w.log.add(7, site.KindDoorOpened)
+	w.gw.hold = make(chan struct{})
+	w.deps.Handler = handlerFunc(func(context.Context, uplink.Request) uplink.Response {
+		w.log.add(1, site.KindDoorOpened)
+		close(w.gw.hold)
+		return uplink.Response{Status: 200}
+	})
+	w.run()
+	w.conn(0).ask(1, "PUT", "/", "")
+	if got := w.untilEvents(1); got[0].id != 8 {
+		t.Errorf("the first event is %d, want 8", got[0].id)
+	}
 }
 
 // TestNothingWithoutSubscription: each connection waits for its own.

@@ -180,7 +180,8 @@ func (l *link) frame(ctx context.Context, cn *conn, f Frame) {
 	switch f.Kind {
 	case KindSubscription:
 		l.c.log.Info("the host subscribes", "subscription", fmt.Sprint(f.Subscriptions))
-		cn.subscribe(f.Subscriptions)
+		log := l.c.deps.Events.Log
+		cn.subscribe(f.Subscriptions, mark{log: log.ID(), seq: log.Last()})
 	case KindRequest:
 		cn.touch()
 		cn.open.Add(1)

@@ -77,10 +77,11 @@ func newPlaces(ev Events, keep Keeper) (*places, error) {
 }
 
 // begin finds where a source goes on, at its first subscription since the
-// start. Ever the first one begins where the settings say, and that is durable
-// when begin returns. A cursor that is gone although the source had begun
+// start; now is where the log ended when that came. Ever the first one begins
+// where the settings say, and that is durable when begin returns. What the host
+// asks after its subscription comes after now, so it hears of it. A cursor that is gone although the source had begun
 // starts at the oldest event: what comes again has the same log and number.
-func (ps *places) begin(p *place, log Log, oldest bool) error {
+func (ps *places) begin(p *place, now mark, oldest bool) error {
 	last, before := ps.mem.Logs[p.source]
 	switch {
 	case p.cursor.Known():
@@ -94,8 +95,7 @@ func (ps *places) begin(p *place, log Log, oldest bool) error {
 			return err
 		}
 	default:
-		id, end := log.ID(), log.Last()
-		if err := ps.start(p, end, id); err != nil {
+		if err := ps.start(p, now.seq, now.log); err != nil {
 			return err
 		}
 	}

@@ -52,7 +52,6 @@ func (s *sender) run(ctx context.Context, cn *conn) {
 	s.heard = time.Now()
 	for alive := true; alive && ctx.Err() == nil && !cn.retired.Load(); {
 		on, change := cn.subscribed()
-		s.c.noteSubscribed(on)
 		wait, err := s.round(ctx, cn, on, change)
 		switch {
 		case err != nil:
@@ -81,9 +80,10 @@ func (s *sender) round(ctx context.Context, cn *conn, on [2]bool, change uint64)
 			return false, s.trouble("the position of the uplink", err)
 		}
 	}
-	if err := s.begin(on); err != nil {
+	if err := s.begin(cn, on); err != nil {
 		return false, s.trouble("the position of the uplink", err)
 	}
+	s.c.noteSubscribed(on)
 	from, any := s.from(on)
 	if !any {
 		return true, nil
@@ -121,12 +121,12 @@ func (s *sender) round(ctx context.Context, cn *conn, on [2]bool, change uint64)
 
 // begin finds the position of each source that is subscribed for the first
 // time.
-func (s *sender) begin(on [2]bool) error {
+func (s *sender) begin(cn *conn, on [2]bool) error {
 	for i, p := range s.places.list {
 		if !on[i] || p.begun {
 			continue
 		}
-		if err := s.places.begin(p, s.c.deps.Events.Log, s.c.cfg.FromOldest); err != nil {
+		if err := s.places.begin(p, *cn.marks[i].Load(), s.c.cfg.FromOldest); err != nil {
 			return err
 		}
 		s.c.deps.Events.Began(p.source)

@@ -82,11 +82,15 @@ type memCursor struct {
 	known bool
 	fail  error
 	moves []site.EventSeq
+	hold  chan struct{} // Advance waits until it is closed; nil: it does not
 }
 
 func (c *memCursor) Position() site.EventSeq { c.mu.Lock(); defer c.mu.Unlock(); return c.at }
 func (c *memCursor) Known() bool             { c.mu.Lock(); defer c.mu.Unlock(); return c.known }
 func (c *memCursor) Advance(s site.EventSeq) error {
+	if c.hold != nil {
+		<-c.hold
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fail != nil {
