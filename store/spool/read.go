@@ -188,7 +188,10 @@ func (l *Log) walkSegment(seg segment, off int64, next *uint64, fn func(ev site.
 			if want <= len(buf)-int(off-start) {
 				return true, errDamaged
 			}
-			buf, start = make([]byte, want), off
+			if want > cap(buf) {
+				buf = make([]byte, want)
+			}
+			buf, start = buf[:want], off
 			if m, err := f.ReadAt(buf, off); m < want {
 				return true, errors.Join(errDamaged, err)
 			}

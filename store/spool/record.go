@@ -2,7 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
 	"hash/crc32"
 	"time"
@@ -245,13 +245,6 @@ func clean(ev site.Event) site.Event {
 	return ev
 }
 
-// decodeEvent reads a payload.
-func decodeEvent(b []byte) (site.Event, error) {
-	var ev site.Event
-	err := json.Unmarshal(b, &ev)
-	return ev, err
-}
-
 // estimate bounds the stored size of an event without encoding it.
 func estimate(ev *site.Event) int {
 	n := 512 + len(ev.Sealed)*4/3
@@ -264,4 +257,6 @@ func estimate(ev *site.Event) int {
 }
 
 // logID is the text form of a log's id.
-func logID(id uint32) site.LogID { return site.LogID(fmt.Sprintf("%08x", id)) }
+func logID(id uint32) site.LogID {
+	return site.LogID(hex.EncodeToString(binary.BigEndian.AppendUint32(nil, id)))
+}
