@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -46,31 +45,7 @@ type clusterNode struct {
 	client    *http.Client
 }
 
-// figures are what the test logs as one line of JSON.
-type figures struct {
-	Gateways       int     `json:"gateways"`
-	Kills          int     `json:"kills"`
-	LoadBefore     float64 `json:"load_before"`
-	LoadAfter      float64 `json:"load_after"`
-	NodeEmptyMiB   float64 `json:"node_empty_mib"`      // RSS of a node, without gateways
-	GatewayKiB     float64 `json:"gateway_kib"`         // what each adds to it
-	ConnectsPerSec float64 `json:"connects_per_second"` // credentials and upgrade, all nodes
-	ConnectCPU     float64 `json:"connect_cpu_ms"`      // processor time of all nodes for one
-	EventsPerSec   float64 `json:"events_per_second"`   // answered by a pong, all nodes
-	EventCPU       float64 `json:"event_cpu_us"`        // processor time of all nodes for one
-	RequestP50     float64 `json:"request_p50_ms"`      // a broker at one node, the gateway at another
-	RequestP99     float64 `json:"request_p99_ms"`
-	RequestsPerSec float64 `json:"requests_per_second"`
-	Recover        float64 `json:"recover_s"`        // from the kill until all gateways are back; the longest
-	Disturbed      float64 `json:"disturbed_s"`      // from the kill until the last request that failed; the longest
-	Failed         int64   `json:"requests_failed"`  // between the kills and then, all for gateways that were not back
-	Waited         float64 `json:"request_waited_s"` // the longest of those that were answered then
-	Rejoin         float64 `json:"rejoin_s"`         // from the start of a killed node until it serves; the longest
-	Events         int     `json:"events"`           // stored
-	Attempts       int     `json:"attempts_refused"` // connects that failed
-}
-
-// size is how many gateways, and how many nodes are killed one after another.
+// trialSize is how many gateways, and how many nodes are killed one after another.
 func trialSize(t *testing.T) (gateways, kills int) {
 	gateways, kills = 60, 1
 	switch os.Getenv("GATEHOUSE_FAULTS") {
@@ -132,56 +107,6 @@ func TestKilledNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%s", line)
-}
-
-// step says how long a part took.
-func (x *trial) step(what string, f func()) {
-	x.t.Helper()
-	began := time.Now()
-	f()
-	x.t.Logf("%6.1f s  %s", time.Since(began).Seconds(), what)
-}
-
-func load() float64 {
-	b, _ := os.ReadFile("/proc/loadavg")
-	first, _, _ := strings.Cut(string(b), " ")
-	v, _ := strconv.ParseFloat(first, 64) // 0 where the machine does not say
-	return v
-}
-
-// rss is a process's resident memory in bytes.
-func rss(t *testing.T, pid int) float64 {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var size, resident float64
-	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
-		t.Fatal(err)
-	}
-	return resident * float64(os.Getpagesize())
-}
-
-// cpu is how much processor time the nodes have had.
-func (x *trial) cpu() time.Duration {
-	x.t.Helper()
-	var sum time.Duration
-	for _, n := range x.nodes {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
-		if err != nil {
-			x.t.Fatal(err)
-		}
-		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		for _, ticks := range f[11:13] { // utime and stime, in hundredths of a second
-			v, err := strconv.Atoi(ticks)
-			if err != nil {
-				x.t.Fatal(err)
-			}
-			sum += time.Duration(v) * 10 * time.Millisecond
-		}
-	}
-	return sum
 }
 
 // freeAddr is a port that is free, on an address of the loopback that no
@@ -272,64 +197,6 @@ func (x *trial) burst() {
 	x.result.EventCPU = round(float64((x.cpu() - cpu).Microseconds()) / n)
 }
 
-// request asks a gateway by the broker of a node and returns what is wrong with
-// the answer.
-func (x *trial) request(node int, m *member) error {
-	path := "/edgeDevices/dev00000/lockStatus"
-	status, body, err := x.get(node, path+"?gateway="+m.serial.String())
-	if err == nil && (status != 200 || string(body) != m.answer(path)) {
-		err = fmt.Errorf("status %d: %s", status, body)
-	}
-	return err
-}
-
-func (x *trial) get(node int, path string) (int, []byte, error) {
-	r, err := http.NewRequestWithContext(x.t.Context(), http.MethodGet, x.nodes[node].base+path, nil)
-	if err != nil {
-		return 0, nil, err
-	}
-	r.Header.Set("Authorization", "Bearer "+x.token)
-	res, err := x.nodes[node].client.Do(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return res.StatusCode, b, err
-}
-
-// ask measures round trips from each node to gateways at the others, eight
-// clients a time.
-func (x *trial) ask() {
-	const clients, each = 8, 100
-	took := make([][]float64, clients)
-	began := time.Now()
-	var wg sync.WaitGroup
-	for c := range clients {
-		rnd := rand.New(rand.NewPCG(x.rnd.Uint64(), 0))
-		wg.Go(func() {
-			for range each {
-				i := rnd.IntN(len(x.fleet.members))
-				start := time.Now()
-				if err := x.request((i+1+rnd.IntN(2))%3, x.fleet.members[i]); err != nil {
-					x.t.Errorf("gateway %d: %v", i, err)
-					return
-				}
-				took[c] = append(took[c], float64(time.Since(start).Microseconds())/1000)
-			}
-		})
-	}
-	wg.Wait()
-	all := slices.Sorted(slices.Values(slices.Concat(took...)))
-	if x.t.Failed() {
-		x.t.FailNow()
-	}
-	x.result.RequestsPerSec = round(float64(len(all)) / time.Since(began).Seconds())
-	x.result.RequestP50, x.result.RequestP99 = all[len(all)/2], all[len(all)*99/100]
-}
-
-func round(v float64) float64 { return float64(int64(v*10+0.5)) / 10 }
-
 func (x *trial) other(victim int) int { return (victim + 1 + x.rnd.IntN(2)) % 3 }
 
 // lose kills a node while gateways send and integrators ask at the others, and
@@ -355,12 +222,16 @@ func (x *trial) lose(victim int) {
 			pause(ctx, 4*time.Millisecond)
 		}
 	})
+	hanging := x.hang(victim)
 	pause(ctx, time.Second+time.Duration(x.rnd.Int64N(int64(time.Second)))) // the moment is the test's input
 	began := time.Now()
 	p.mark(began)
 	x.nodes[victim].kill()
 	x.fleet.wait("back at the others", 2*time.Minute, func(m *member) bool { return m.up && m.at != victim })
 	back := time.Since(began).Seconds()
+	if h := <-hanging; h.err != nil || h.at.Sub(began) > 10*time.Second {
+		x.t.Errorf("a request that was with the killed node ended after %s: %v", h.at.Sub(began), h.err)
+	}
 	pause(ctx, time.Second) // of requests and events without the node
 	cancel()
 	wg.Wait()
@@ -373,49 +244,6 @@ func (x *trial) lose(victim int) {
 	}
 	if x.t.Failed() {
 		x.t.FailNow()
-	}
-}
-
-// prober asks at the nodes that stay while one is killed.
-type prober struct {
-	x      *trial
-	victim int
-	lost   map[*member]bool // was connected to the victim
-
-	mu      sync.Mutex // guards following
-	killed  time.Time
-	failed  int64
-	last    time.Time // of a request that failed
-	longest time.Duration
-}
-
-func (p *prober) mark(killed time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.killed = killed
-}
-
-func (p *prober) run(ctx context.Context, rnd *rand.Rand) {
-	for ctx.Err() == nil {
-		m := p.x.fleet.members[rnd.IntN(len(p.x.fleet.members))]
-		began := time.Now()
-		err := p.x.request((p.victim+1+rnd.IntN(2))%3, m)
-		p.note(m, began, err)
-		pause(ctx, 5*time.Millisecond)
-	}
-}
-
-func (p *prober) note(m *member, began time.Time, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case err == nil && !p.killed.IsZero():
-		p.longest = max(p.longest, time.Since(began))
-	case err != nil && (p.killed.IsZero() || !p.lost[m]):
-		p.x.t.Errorf("gateway %s, which is not at the killed node: %v after %s", m.serial, err, time.Since(began))
-	case err != nil:
-		p.failed++
-		p.last = time.Now()
 	}
 }
 

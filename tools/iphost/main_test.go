@@ -220,32 +220,9 @@ func TestKilledProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	connect := func(p *process, late time.Duration) *gatewaytest.Gateway {
-		cert, err := gatewaytest.FetchRoot(ctx, p.root, key, serial)
-		if err != nil {
-			t.Fatal(err)
-		}
-		roots := x509.NewCertPool()
-		roots.AddCert(cert)
-		g, err := gatewaytest.Dial(ctx, gatewaytest.Config{URL: p.gateways, Key: key, Serial: serial, Roots: roots,
-			Wall: func() time.Time { return time.Now().UTC().Add(late) }})
-		if err == nil {
-			err = g.WaitSubscribed(ctx)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return g
+		return connectLate(ctx, p, key, serial, late)
 	}
-	send := func(g *gatewaytest.Gateway, from, to uint32) {
-		for i := from; i <= to; i++ {
-			if err := g.Write(gatewaytest.Audit(i, "a100000000002479", "dev00000", "07040000", time.Unix(0, 0).UTC())); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := g.Ping(ctx, fmt.Sprint(to)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	send := func(g *gatewaytest.Gateway, from, to uint32) { sendAudits(ctx, t, g, from, to) }
 	p := run(t, dir)
 	g := connect(p, 0)
 	send(g, 1, 100)
@@ -254,16 +231,7 @@ func TestKilledProcess(t *testing.T) {
 
 	p = run(t, dir)
 	token := must(t, "token", "add", "tok", "--state", dir)
-	mode, err := os.ReadFile(filepath.Join(dir, "mode.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code, _, errs := command(t, "run", "--state", dir, "--cluster", "127.0.0.1:1", "--routes", "127.0.0.1:2"); code != 1 || !strings.Contains(errs, "another iphost") {
-		t.Errorf("a second host in the folder: code %d, %s", code, errs)
-	}
-	if now, err := os.ReadFile(filepath.Join(dir, "mode.json")); err != nil || !bytes.Equal(now, mode) {
-		t.Errorf("a second host changed mode.json from %s to %s, %v", mode, now, err)
-	}
+	refuseSecond(t, dir)
 	g = connect(p, time.Second)
 	send(g, 91, 120) // as if the last batch had not been answered
 	if out := must(t, "gateway", "list", "--state", dir); !strings.Contains(out, serialA) || strings.Contains(out, " - ") {
@@ -285,6 +253,55 @@ func TestKilledProcess(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 	<-g.Done()
+}
+
+// connectLate fetches the root and connects a gateway whose clock is ahead.
+func connectLate(ctx context.Context, p *process, key engage.SiteKey, serial engage.Serial, late time.Duration) *gatewaytest.Gateway {
+	p.t.Helper()
+	cert, err := gatewaytest.FetchRoot(ctx, p.root, key, serial)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	g, err := gatewaytest.Dial(ctx, gatewaytest.Config{URL: p.gateways, Key: key, Serial: serial, Roots: roots,
+		Wall: func() time.Time { return time.Now().UTC().Add(late) }})
+	if err == nil {
+		err = g.WaitSubscribed(ctx)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return g
+}
+
+func sendAudits(ctx context.Context, t *testing.T, g *gatewaytest.Gateway, from, to uint32) {
+	t.Helper()
+	for i := from; i <= to; i++ {
+		if err := g.Write(gatewaytest.Audit(i, "a100000000002479", "dev00000", "07040000", eventTime)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.Ping(ctx, fmt.Sprint(to)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refuseSecond runs a second host in the folder of a running one: it is refused
+// and changes nothing.
+func refuseSecond(t *testing.T, dir string) {
+	t.Helper()
+	file := filepath.Join(dir, "mode.json")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := command(t, "run", "--state", dir, "--cluster", "127.0.0.1:1", "--routes", "127.0.0.1:2"); code != 1 || !strings.Contains(errs, "another iphost") {
+		t.Errorf("a second host in the folder: code %d, %s", code, errs)
+	}
+	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, before) {
+		t.Errorf("a second host changed mode.json from %s to %s, %v", before, now, err)
+	}
 }
 
 // readEvents asks the broker, trusting what root show prints.
