@@ -31,6 +31,8 @@
 // brings its payload back, and only then the next batch begins. So after a cut at most the last
 // unanswered batch repeats, under the same eventIds. No other ping is open at
 // that time, so a host that answers only the latest ping does no harm.
+// Meanwhile the next batch is read and put into words, one and no more; it is
+// dropped if the subscriptions change or the connection ends.
 //
 // The first event of another log is preceded by one that names the log
 // (NewLogMessage), with the eventId before it.
@@ -44,5 +46,5 @@
 // # Concurrency
 //
 // Client.Run runs once at a time; Status and Kick may be called from any
-// goroutine. Handler and Convert must be safe for concurrent use.
+// goroutine. Handler, Convert and NewLog must be safe for concurrent use.
 package uplink

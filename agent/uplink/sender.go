@@ -5,10 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"math"
 	"time"
-
-	"gatehouse/agent/site"
 )
 
 const (
@@ -21,16 +18,8 @@ const (
 	skipWait = 10 * time.Second
 )
 
-// item is one event of a batch; without frames it is not for this host.
-type item struct {
-	seq    site.EventSeq
-	log    site.LogID
-	frames [][]byte
-	events uint64 // of frames, without announcements
-}
-
 // sender delivers events over one connection after another. All of it belongs
-// to the goroutine that runs it.
+// to the goroutine that runs it; the next batch is made on another one.
 type sender struct {
 	c       *Client
 	places  *places
@@ -41,6 +30,7 @@ type sender struct {
 	// unsaved: the host has a batch that the disk does not know of. No other is
 	// sent before it does, so that never more than one can repeat.
 	unsaved bool
+	next    *ahead // at most one batch; nil: none
 }
 
 func (c *Client) newSender(ps *places) *sender {
@@ -49,6 +39,10 @@ func (c *Client) newSender(ps *places) *sender {
 
 // run sends until ctx or the connection ends. Both are no failures.
 func (s *sender) run(ctx context.Context, cn *conn) {
+	defer func() { // a successor reads anew
+		s.next.drop()
+		s.next = nil
+	}()
 	s.heard = time.Now()
 	for alive := true; alive && ctx.Err() == nil && !cn.retired.Load(); {
 		on, change := cn.subscribed()
@@ -84,26 +78,25 @@ func (s *sender) round(ctx context.Context, cn *conn, on [2]bool, change uint64)
 		return false, s.trouble("the position of the uplink", err)
 	}
 	s.c.noteSubscribed(on)
-	from, any := s.from(on)
-	if !any {
-		return true, nil
-	}
-	events, err := s.c.deps.Events.Log.Read(ctx, from, batchEvents, batchBytes)
-	if err != nil {
+	b := s.take(ctx, s.places.view(on))
+	if b.err != nil {
 		if ctx.Err() != nil {
 			return false, nil
 		}
-		return false, s.trouble("the event log", err)
+		return false, s.trouble("the event log", b.err)
 	}
-	if len(events) == 0 {
-		s.c.stages.ok(StageQueue, "empty")
+	if len(b.items) == 0 {
+		if _, any := b.of.from(); any {
+			s.c.stages.ok(StageQueue, "empty")
+		}
 		return true, nil
 	}
+	s.prepare(ctx, b.of.past(b.items))
+	s.leftOut(b.failed)
 	var done []item
 	var sent uint64
-	items := s.items(events, on)
 	err = cn.gather(func() (err error) {
-		done, sent, err = s.write(cn, items, change)
+		done, sent, err = s.write(cn, b.items, change)
 		return err
 	})
 	if err != nil {
@@ -115,8 +108,41 @@ func (s *sender) round(ctx context.Context, cn *conn, on [2]bool, change uint64)
 			return false, nil // likewise
 		}
 	}
-	s.advance(done, on, sent)
+	s.advance(b.of, done, sent)
 	return false, nil
+}
+
+// take returns the batch that is sent from v on: the one that was made ahead,
+// if that is where the host has come to. It is not when the subscriptions
+// changed, or the time of the last batch was over before its end.
+func (s *sender) take(ctx context.Context, v view) batch {
+	next := s.next
+	s.next = nil
+	if next == nil || next.of != v {
+		next.drop()
+		return s.c.makeBatch(ctx, v)
+	}
+	if b := next.take(); b.err == nil && len(b.items) > 0 {
+		return b
+	}
+	return s.c.makeBatch(ctx, v)
+}
+
+// prepare begins to make the batch from v on, if the log has one.
+func (s *sender) prepare(ctx context.Context, v view) {
+	if from, any := v.from(); any && s.c.deps.Events.Log.Last() >= from {
+		s.next = s.c.makeAhead(ctx, v)
+	}
+}
+
+// leftOut tells of events of a batch that cannot be sent.
+func (s *sender) leftOut(list []unsayable) {
+	for _, u := range list {
+		s.c.log.Error("an event cannot be sent and is left out", "seq", u.seq, "err", u.err)
+	}
+	if len(list) > 0 {
+		s.c.count.change(func(n *counters) { n.skipped += uint64(len(list)) })
+	}
 }
 
 // begin finds the position of each source that is subscribed for the first
@@ -134,62 +160,6 @@ func (s *sender) begin(cn *conn, on [2]bool) error {
 	}
 	s.c.notePlaces(s.places)
 	return nil
-}
-
-// from returns the number to read next: that of the subscribed source which is
-// the furthest behind, so that events of both sources go out in one order.
-func (s *sender) from(on [2]bool) (seq site.EventSeq, any bool) {
-	for i, p := range s.places.list {
-		if on[i] && p.begun && (!any || p.seq < seq) {
-			seq, any = p.seq, true
-		}
-	}
-	return seq + 1, any
-}
-
-// items puts events into words. It changes no place.
-func (s *sender) items(events []site.Event, on [2]bool) []item {
-	var logs [len(sources)]site.LogID
-	var anew [len(sources)]bool
-	for i, p := range s.places.list {
-		logs[i], anew[i] = p.log, p.anew
-	}
-	out := make([]item, 0, len(events))
-	for _, e := range events {
-		it := item{seq: e.Seq, log: e.Log}
-		for i, p := range s.places.list {
-			if !on[i] || !p.begun || e.Seq <= p.seq {
-				continue
-			}
-			if anew[i] || logs[i] != "" && logs[i] != e.Log {
-				m := s.c.deps.Events.NewLog(p.source, s.c.cfg.Serial, e)
-				s.add(&it, eventID(e.Seq-1), m)
-			}
-			logs[i], anew[i] = e.Log, false
-		}
-		m, ok := s.c.deps.Events.Convert(e)
-		if i := m.Source.index(); ok && on[i] && s.places.list[i].begun && e.Seq > s.places.list[i].seq {
-			if s.add(&it, eventID(e.Seq), m) {
-				it.events++
-			}
-		}
-		out = append(out, it)
-	}
-	return out
-}
-
-// eventID is the event's number modulo 2^32 (engage.md, section 3).
-func eventID(seq site.EventSeq) uint32 { return uint32(uint64(seq) & math.MaxUint32) }
-
-func (s *sender) add(it *item, id uint32, m Message) bool {
-	b, err := s.c.codec.Encode(Frame{Kind: KindEvent, ID: id, Event: m})
-	if err != nil {
-		s.c.log.Error("an event cannot be sent and is left out", "seq", it.seq, "err", err)
-		s.c.count.change(func(n *counters) { n.skipped++ })
-		return false
-	}
-	it.frames = append(it.frames, b)
-	return true
 }
 
 // write writes items until the time of a batch is over or the subscriptions
@@ -220,21 +190,16 @@ func (s *sender) ping(ctx context.Context, cn *conn) error {
 	return err
 }
 
-// advance moves the places past what the host has.
-func (s *sender) advance(done []item, on [2]bool, sent uint64) {
+// advance moves the places from v past what the host has.
+func (s *sender) advance(v view, done []item, sent uint64) {
 	if len(done) == 0 {
 		return
 	}
-	end := done[len(done)-1]
 	var events uint64
 	for _, it := range done {
 		events += it.events
 	}
-	for i, p := range s.places.list {
-		if on[i] && p.begun && end.seq > p.seq {
-			p.seq, p.log, p.anew = end.seq, end.log, false
-		}
-	}
+	s.places.move(v.past(done))
 	s.c.notePlaces(s.places)
 	if events > 0 {
 		s.c.count.change(func(n *counters) { n.sent += events })
@@ -276,7 +241,8 @@ func (s *sender) idle(ctx context.Context, cn *conn, on [2]bool) {
 	waitCtx, cancel := context.WithCancel(ctx)
 	var err error
 	news := make(chan struct{})
-	if from, any := s.from(on); any {
+	v := s.places.view(on)
+	if from, any := v.from(); any {
 		go func() {
 			defer close(news)
 			err = s.c.deps.Events.Log.Wait(waitCtx, from-1)
