@@ -75,17 +75,24 @@ func child(ctx context.Context, args []string) error {
 // agentProcess is a child that runs.
 type agentProcess struct {
 	cmd    *exec.Cmd
-	stdin  io.Closer
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
 	stderr bytes.Buffer
 	ready  time.Duration
 }
 
 func startAgent(ctx context.Context, dir string) (*agentProcess, error) {
+	return startChild(ctx, childCommand, dir)
+}
+
+// startChild starts one of the children that run an agent, and waits for its
+// report.
+func startChild(ctx context.Context, command, arg string) (*agentProcess, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &agentProcess{cmd: exec.CommandContext(ctx, exe, childCommand, dir)}
+	p := &agentProcess{cmd: exec.CommandContext(ctx, exe, command, arg)}
 	p.cmd.Stderr = &p.stderr
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -99,8 +106,9 @@ func startAgent(ctx context.Context, dir string) (*agentProcess, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
+	p.stdout = bufio.NewReader(stdout)
 	var report childReport
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	line, err := p.stdout.ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &report)
 	}

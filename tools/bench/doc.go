@@ -19,8 +19,9 @@
 //
 // The sites that it measures on are made by the store's own import, in a
 // temporary folder that goes at the end. `bench child` is the agent that the
-// rows start_ready and rest_memory look at, `bench child-doors` measures 64 doors
-// with a file system of its own; they are not for people.
+// rows start_ready and rest_memory look at, `bench child-files` the one that gets
+// door files, `bench child-doors` measures 64 doors with a file system of its own;
+// they are not for people.
 //
 // Beside the rows there is a load generator:
 //

@@ -34,7 +34,7 @@ func main() {
 }
 
 // children are the processes that a run starts of itself, by first argument.
-var children = map[string]func(context.Context, []string) error{childCommand: child, doorsCommand: doorsChild}
+var children = map[string]func(context.Context, []string) error{childCommand: child, doorsCommand: doorsChild, filesCommand: filesChild}
 
 // group is a measurement and the rows that it gives.
 type group struct {
@@ -55,6 +55,7 @@ var groups = []group{
 	{"hive", []string{"hive_v1_rps", "hive_v2_rps"}, hiveRows},
 	{"events", []string{"events_per_second"}, eventRows},
 	{"uplink", []string{"uplink_drain", "during_drain"}, drainRows},
+	{"doorfile", []string{"doorfile_memory"}, doorFileRows},
 	{"agent", []string{"start_ready", "rest_memory"}, agentRows},
 	{"during", []string{"during_copy", "during_export", "during_import"}, duringRows},
 	{"binary", []string{"arm64_binary"}, binaryRows},

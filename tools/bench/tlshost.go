@@ -21,6 +21,7 @@ import (
 type tlsHost struct {
 	addr string
 	pool *x509.CertPool
+	root []byte // the certificate, DER
 	stop func() error
 }
 
@@ -37,7 +38,7 @@ func serveTLS(h http.Handler) (*tlsHost, error) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}})) }()
-	return &tlsHost{addr: l.Addr().String(), pool: pool, stop: func() error {
+	return &tlsHost{addr: l.Addr().String(), pool: pool, root: cert.Certificate[0], stop: func() error {
 		err := srv.Close()
 		if e := <-done; !errors.Is(e, http.ErrServerClosed) {
 			err = errors.Join(err, e)
