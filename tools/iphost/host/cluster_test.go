@@ -92,48 +92,54 @@ func TestThreeHosts(t *testing.T) {
 		}
 	})
 
-	t.Run("all gateways, one silent, one away", func(t *testing.T) {
-		want := map[string]reply{serialA: {404, "gateway", `{"statusMessage":"Not found"}`}}
-		for i := range 9 {
-			n := nodes[i%3]
-			cfg := n.gateway(numbered(i))
-			cfg.Handle = func(gatewaytest.Request) (int, string) { return 200, fmt.Sprintf(`{"n":%d}`, i) }
-			want[numbered(i)] = reply{200, "gateway", fmt.Sprintf(`{"n":%d}`, i)}
-			n.connect(cfg)
-		}
-		silent := c.gateway(numbered(100))
-		silent.Handle = func(gatewaytest.Request) (int, string) { return 0, "" }
-		c.connect(silent)
-		want[numbered(100)] = reply{504, "host", `{"statusMessage":"the gateway did not answer in 2s"}`}
-		if err := a.Registry().AddGateway(t.Context(), mustSerial(t, numbered(101)), "demo"); err != nil {
-			t.Fatal(err)
-		}
-		want[numbered(101)] = reply{503, "host", `{"statusMessage":"the gateway is not connected"}`}
-		diff(t, "results", want, b.results(token, "/gateway/x"))
-	})
+	t.Run("all gateways, one silent, one away", func(t *testing.T) { askAllThree(t, nodes, token) })
 
-	t.Run("a gateway that moves is found there at once", func(t *testing.T) {
-		serial := numbered(200)
-		old := a.connect(a.gateway(serial))
-		for i := range 6 {
-			n := nodes[(i+1)%3]
-			cfg := n.gateway(serial)
-			cfg.Handle = func(gatewaytest.Request) (int, string) { return 200, fmt.Sprint(i) }
-			g := n.connect(cfg)
-			diff(t, "asked at a third", reply{200, "gateway", fmt.Sprint(i)}, nodes[i%3].broker(token, "GET", "/gateway/x?gateway="+serial, ""))
-			select {
-			case <-old.Done():
-			case <-time.After(10 * time.Second):
-				t.Fatal("the old session did not end")
-			}
-			old = g
-		}
-		if err := old.Err(); err != nil {
-			t.Errorf("the newest session ended: %v", err)
-		}
-	})
+	t.Run("a gateway that moves is found there at once", func(t *testing.T) { moveGateway(t, nodes, token) })
 
 	t.Run("a host is lost", func(t *testing.T) { loseHost(t, a, b, c, token) })
+}
+
+// askAllThree asks all gateways, of which one is silent and one away.
+func askAllThree(t *testing.T, nodes []*node, token string) {
+	want := map[string]reply{serialA: {404, "gateway", `{"statusMessage":"Not found"}`}}
+	for i := range 9 {
+		n := nodes[i%3]
+		cfg := n.gateway(numbered(i))
+		cfg.Handle = func(gatewaytest.Request) (int, string) { return 200, fmt.Sprintf(`{"n":%d}`, i) }
+		want[numbered(i)] = reply{200, "gateway", fmt.Sprintf(`{"n":%d}`, i)}
+		n.connect(cfg)
+	}
+	silent := nodes[2].gateway(numbered(100))
+	silent.Handle = func(gatewaytest.Request) (int, string) { return 0, "" }
+	nodes[2].connect(silent)
+	want[numbered(100)] = reply{504, "host", `{"statusMessage":"the gateway did not answer in 2s"}`}
+	if err := nodes[0].Registry().AddGateway(t.Context(), mustSerial(t, numbered(101)), "demo"); err != nil {
+		t.Fatal(err)
+	}
+	want[numbered(101)] = reply{503, "host", `{"statusMessage":"the gateway is not connected"}`}
+	diff(t, "results", want, nodes[1].results(token, "/gateway/x"))
+}
+
+// moveGateway connects a gateway to one host after the other.
+func moveGateway(t *testing.T, nodes []*node, token string) {
+	serial := numbered(200)
+	old := nodes[0].connect(nodes[0].gateway(serial))
+	for i := range 6 {
+		n := nodes[(i+1)%3]
+		cfg := n.gateway(serial)
+		cfg.Handle = func(gatewaytest.Request) (int, string) { return 200, fmt.Sprint(i) }
+		g := n.connect(cfg)
+		diff(t, "asked at a third", reply{200, "gateway", fmt.Sprint(i)}, nodes[i%3].broker(token, "GET", "/gateway/x?gateway="+serial, ""))
+		select {
+		case <-old.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatal("the old session did not end")
+		}
+		old = g
+	}
+	if err := old.Err(); err != nil {
+		t.Errorf("the newest session ended: %v", err)
+	}
 }
 
 // loseHost crashes one of three hosts while gateways send: what it had answered
