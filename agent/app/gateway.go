@@ -99,7 +99,7 @@ func (h hostRequests) Handle(ctx context.Context, req uplink.Request) uplink.Res
 	if req.Query != "" {
 		path += "?" + req.Query
 	}
-	status, body := h.g.Serve(ctx, req.Method, path, []byte(req.Body))
+	status, body := h.g.Serve(ctx, req.Method, path, req.Body)
 	return uplink.Response{Status: status, Body: string(body)}
 }
 

@@ -80,7 +80,7 @@ func parseControl(body []byte) (c Command, fault string) {
 }
 
 func (g *Gateway) control(ctx context.Context, r *request) reply {
-	c, fault := parseControl(r.body)
+	c, fault := parseControl([]byte(r.body))
 	switch {
 	case fault != "":
 		return message(400, fault)
@@ -96,7 +96,7 @@ func (g *Gateway) control(ctx context.Context, r *request) reply {
 // controlAll orders the same of all devices. Each is ordered, whatever another one
 // answers; the answer is the first that was not 200, and says how many did it.
 func (g *Gateway) controlAll(ctx context.Context, r *request) reply {
-	c, fault := parseControl(r.body)
+	c, fault := parseControl([]byte(r.body))
 	if fault != "" {
 		return message(400, fault)
 	}

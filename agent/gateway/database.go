@@ -1,10 +1,10 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"gatehouse/agent/site"
@@ -138,10 +138,10 @@ func (g *Gateway) putDatabase(ctx context.Context, r *request) reply {
 }
 
 // readFile reads the body of a job.
-func (g *Gateway) readFile(ctx context.Context, j *fileJob, st *store.Store, literals swordfish.Literals, body []byte) error {
+func (g *Gateway) readFile(ctx context.Context, j *fileJob, st *store.Store, literals swordfish.Literals, body string) error {
 	j.store, j.stage = st, st.StageFile(j.door)
 	seen := 0
-	sum, err := swordfish.ReadFile(bytes.NewReader(body), swordfish.Options{Cards: g.deps.Cards, Zone: g.cfg.Zone, Literals: literals},
+	sum, err := swordfish.ReadFile(strings.NewReader(body), swordfish.Options{Cards: g.deps.Cards, Zone: g.cfg.Zone, Literals: literals},
 		func(op swordfish.Op, n int, u *swordfish.User) error {
 			if seen++; seen%1024 == 0 {
 				if err := errors.Join(ctx.Err(), j.ctx.Err()); err != nil {

@@ -35,7 +35,7 @@ func auditsOf(t testing.TB, body []byte) []struct{ Event, Time string } {
 func finished(t testing.TB, r *rig, linkID string) string {
 	t.Helper()
 	for {
-		status, body := r.Serve(t.Context(), "GET", "/edgeDevices/"+linkID+"/dbDownloadStatus", nil)
+		status, body := r.Serve(t.Context(), "GET", "/edgeDevices/"+linkID+"/dbDownloadStatus", "")
 		if status != 200 {
 			t.Fatalf("%d %s", status, body)
 		}
@@ -249,12 +249,12 @@ func TestDatabaseCanceled(t *testing.T) {
 	body.WriteString(`{"usrID":9000,"primeCr":"` + prime1 + `"}]}}}`)
 	done := make(chan string, 1)
 	go func() {
-		status, answer := r.Serve(t.Context(), "PUT", "/edgeDevices/dev00000/database", []byte(body.String()))
+		status, answer := r.Serve(t.Context(), "PUT", "/edgeDevices/dev00000/database", body.String())
 		done <- fmt.Sprintf("%d %s", status, answer)
 	}()
 	canceled := false
 	for !canceled && len(done) == 0 {
-		status, _ := r.Serve(t.Context(), "DELETE", "/edgeDevices/dev00000/database", nil)
+		status, _ := r.Serve(t.Context(), "DELETE", "/edgeDevices/dev00000/database", "")
 		canceled = status == 200
 		runtime.Gosched()
 	}
@@ -299,7 +299,7 @@ func benchmarkDatabase(b *testing.B, n int) {
 		fmt.Fprintf(&body, `{"usrID":%d,"adaEn":0,"fnctn":"norm","crSch":[1],"actDtTm":"20200101000000","expDtTm":"20301231235959","primeCr":"%s","prCrTyp":"card"}`, i+1, r.deps.Cards.Encrypt(c))
 	}
 	body.WriteString(`]},` + schedules + `}}`)
-	file := body.Bytes()
+	file := body.String()
 	b.SetBytes(int64(len(file)))
 	var before, after runtime.MemStats
 	debug.FreeOSMemory()

@@ -185,7 +185,7 @@ func TestAuditsBounded(t *testing.T) {
 		r.log.add(site.Event{Kind: site.KindDoorOpened, Door: "front", Time: time.Unix(int64(i), 0)})
 	}
 	count := func() int {
-		_, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00000/audits", nil)
+		_, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00000/audits", "")
 		return len(auditsOf(t, body))
 	}
 	for _, want := range []int{2000, 2000, 1000, 0} {
@@ -203,7 +203,7 @@ func TestAuditsBounded(t *testing.T) {
 	}
 	r.log.first = 4500 // the oldest went
 	r.log.add(site.Event{Kind: site.KindExit, Door: "vault"})
-	if _, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00001/audits", nil); len(auditsOf(t, body)) != 1 {
+	if _, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00001/audits", ""); len(auditsOf(t, body)) != 1 {
 		t.Errorf("got %s", body)
 	}
 }

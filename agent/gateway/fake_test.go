@@ -231,7 +231,7 @@ func (r *rig) start(t testing.TB) (stop func()) {
 
 func (r *rig) want(t testing.TB, method, path, body string, status int, answer string) {
 	t.Helper()
-	got, text := r.Serve(t.Context(), method, path, []byte(body))
+	got, text := r.Serve(t.Context(), method, path, body)
 	if got != status || string(text) != answer {
 		t.Errorf("%s %s %.80s:\n got %d %s\nwant %d %s", method, path, body, got, text, status, answer)
 	}

@@ -102,7 +102,7 @@ func (g *Gateway) failed(err error) reply {
 type request struct {
 	method string
 	link   *link // nil: of the gateway, or of all devices
-	body   []byte
+	body   string
 	local  bool // over HTTPS, not through the uplink
 }
 
@@ -141,12 +141,12 @@ var (
 // Serve answers one request of a host. path may have surplus slashes and a query,
 // which no resource has a use for. body is at most 8 MiB and is not kept. The answer's
 // body is JSON, or empty.
-func (g *Gateway) Serve(ctx context.Context, method, path string, body []byte) (status int, answer []byte) {
+func (g *Gateway) Serve(ctx context.Context, method, path, body string) (status int, answer []byte) {
 	r := g.serve(ctx, method, path, body, false)
 	return r.status, r.body
 }
 
-func (g *Gateway) serve(ctx context.Context, method, path string, body []byte, local bool) reply {
+func (g *Gateway) serve(ctx context.Context, method, path, body string, local bool) reply {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
 	r := &request{method: strings.ToUpper(method), body: body, local: local}

@@ -90,7 +90,7 @@ func TestResources(t *testing.T) {
 	} {
 		r.want(t, tt.method, tt.path, tt.body, tt.status, tt.answer)
 	}
-	status, body := r.Serve(t.Context(), "GET", "/gateway/deviceInfo", nil)
+	status, body := r.Serve(t.Context(), "GET", "/gateway/deviceInfo", "")
 	if status != 200 || !strings.HasPrefix(string(body), `{"deviceInfo":{"mainSn":"`+serial+`","deviceId":"a0b1000000000206","deviceName":"Warehouse 7","modelType":"gateway","firmwareVersion":"1.0","linkList":[{"linkId":"dev00000",`) {
 		t.Errorf("deviceInfo: %d %s", status, body)
 	}
@@ -99,7 +99,7 @@ func TestResources(t *testing.T) {
 // deviceIDs reads the ids that linkList gives.
 func deviceIDs(t testing.TB, r *rig) map[string]string {
 	t.Helper()
-	_, body := r.Serve(t.Context(), "GET", "/edgeDevices/linkList", nil)
+	_, body := r.Serve(t.Context(), "GET", "/edgeDevices/linkList", "")
 	var list struct {
 		LinkList []struct{ DeviceID, DeviceName string }
 	}
@@ -174,7 +174,7 @@ func TestLockControl(t *testing.T) {
 	}
 	for state, want := range map[string]string{"frozenSecure": "frznSec", "frozenPassage": "frznPass", "passage": "pass", "secure": "sec"} {
 		r.want(t, "PUT", "/edgeDevices/dev00001/lockControl", control(state), 200, "")
-		if _, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00001/lockStatus", nil); !strings.Contains(string(body), `{"currentLockState":"`+want+`"}`) {
+		if _, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00001/lockStatus", ""); !strings.Contains(string(body), `{"currentLockState":"`+want+`"}`) {
 			t.Errorf("%s: %s", state, body)
 		}
 	}
@@ -310,7 +310,7 @@ func TestHTTP(t *testing.T) {
 		call("good", m, "/gateway/newCredentials", "", 403, `{"statusMessage":"Credentials already established"}`)
 	}
 	r.restart(t)
-	if s, _ := r.Serve(t.Context(), "GET", "/gateway/newCredentials", nil); s != 403 {
+	if s, _ := r.Serve(t.Context(), "GET", "/gateway/newCredentials", ""); s != 403 {
 		t.Errorf("through the uplink: %d", s)
 	}
 }
@@ -350,7 +350,7 @@ func FuzzServe(f *testing.F) {
 	f.Add("POST", "/edgeDevices", `{"deviceId":"a100000000002479"}`)
 	r := newRig(f, nil)
 	f.Fuzz(func(t *testing.T, method, path, body string) {
-		status, answer := r.Serve(t.Context(), method, path, []byte(body))
+		status, answer := r.Serve(t.Context(), method, path, body)
 		if status < 200 || status > 599 {
 			t.Errorf("status %d", status)
 		}
@@ -378,7 +378,7 @@ func TestTogether(t *testing.T) {
 	for i := range 400 {
 		wg.Go(func() {
 			q := requests[i%len(requests)]
-			status, answer := r.Serve(t.Context(), q[0], q[1], []byte(q[2]))
+			status, answer := r.Serve(t.Context(), q[0], q[1], q[2])
 			if status >= 500 || len(answer) > 0 && !json.Valid(answer) {
 				t.Errorf("%v: %d %s", q, status, answer)
 			}
@@ -388,7 +388,7 @@ func TestTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	status, answer := r.Serve(t.Context(), "GET", "/edgeDevices/lockStatus", nil)
+	status, answer := r.Serve(t.Context(), "GET", "/edgeDevices/lockStatus", "")
 	if status != 200 || !strings.Contains(string(answer), `"currentLockState":"pass"`) {
 		t.Errorf("afterwards: %d %s", status, answer)
 	}

@@ -20,14 +20,14 @@ func (g *Gateway) Handler(check func(r *http.Request) error) http.Handler {
 			send(w, message(http.StatusUnauthorized, "Unauthorized"))
 			return
 		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, swordfish.MaxFile))
-		if err != nil {
+		var body strings.Builder
+		if _, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, swordfish.MaxFile)); err != nil {
 			if _, is := errors.AsType[*http.MaxBytesError](err); is {
 				send(w, message(http.StatusRequestEntityTooLarge, swordfish.ErrTooLarge.Error()))
 			}
 			return // the caller has gone
 		}
-		send(w, g.serve(r.Context(), r.Method, r.URL.Path, body, true))
+		send(w, g.serve(r.Context(), r.Method, r.URL.Path, body.String(), true))
 	})
 }
 

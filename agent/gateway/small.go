@@ -51,13 +51,13 @@ func (g *Gateway) putConfig(ctx context.Context, r *request) reply {
 	var body struct {
 		Config map[string]json.RawMessage `json:"config"`
 	}
-	if err := json.Unmarshal(r.body, &body); err != nil || body.Config == nil {
+	if err := json.Unmarshal([]byte(r.body), &body); err != nil || body.Config == nil {
 		return message(400, invalidTag)
 	}
 	if r.link.live() {
 		return message(501, ownConfig)
 	}
-	if err := g.deps.Locks.PutConfig(ctx, r.link.Door, r.body); err != nil {
+	if err := g.deps.Locks.PutConfig(ctx, r.link.Door, []byte(r.body)); err != nil {
 		return g.failed(err)
 	}
 	return message(202, cached)
@@ -85,7 +85,7 @@ func (g *Gateway) putGatewayConfig(ctx context.Context, r *request) reply {
 			IP  *IPMode                    `json:"gatewayIpModeConfig"`
 		} `json:"gatewayConfig"`
 	}
-	err := json.Unmarshal(r.body, &body)
+	err := json.Unmarshal([]byte(r.body), &body)
 	c := body.GatewayConfig
 	switch {
 	case err != nil || c == nil || c.Gen == nil && c.IP == nil:
@@ -142,7 +142,7 @@ func (g *Gateway) putCredentials(_ context.Context, r *request) reply {
 	var body struct {
 		Credentials *credentials `json:"credentials"`
 	}
-	if err := json.Unmarshal(r.body, &body); err != nil || body.Credentials == nil {
+	if err := json.Unmarshal([]byte(r.body), &body); err != nil || body.Credentials == nil {
 		return message(400, invalidTag)
 	}
 	g.mu.Lock()

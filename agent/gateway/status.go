@@ -190,7 +190,7 @@ func (g *Gateway) linkDevice(_ context.Context, r *request) reply {
 	var body struct {
 		DeviceID string `json:"deviceId"`
 	}
-	if err := json.Unmarshal(r.body, &body); err != nil || body.DeviceID == "" {
+	if err := json.Unmarshal([]byte(r.body), &body); err != nil || body.DeviceID == "" {
 		return message(400, invalidTag)
 	}
 	for _, l := range g.links.list {
