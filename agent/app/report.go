@@ -12,6 +12,7 @@ import (
 	"gatehouse/agent/config"
 	"gatehouse/agent/control"
 	"gatehouse/agent/site"
+	"gatehouse/agent/uplink"
 )
 
 // lowDisk is the free space under which doctor speaks up.
@@ -137,6 +138,8 @@ var advice = []struct{ prefix, cause, do string }{
 	{"notify", notifyCause, notifyDo},
 	{"tokens.damaged", "STATE/oauth.json or STATE/device.uuid was altered; it was set aside and every token ended", "make the tokens again: gatehouse admin token add"},
 	{"tokens", "STATE/oauth.json or STATE/device.uuid cannot be read, or others could", "see the text; mend the file's mode or owner and restart; if others may have read it: gatehouse admin token revoke --all"},
+	{"uplink", "the settings of the link to the IP host cannot work", "see the text; mend uplink, site.key_file and device.serial in the settings and restart"},
+	{"gateway", "STATE/gateway.json, which has the link numbers of the doors, cannot be read", "see the text; put the file back from a backup and restart. Removing it gives new link numbers: the host must then link anew"},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
 }
 
@@ -165,6 +168,9 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		wrong("the doors are not ready", "the agent is starting, or a part does not start", "wait a moment; then see the log of the service")
 	}
 	for _, f := range st.Faults {
+		if f.ID == uplink.FaultID && st.Uplink != nil && !st.Uplink.Connected {
+			continue // uplinkWrong says more
+		}
 		cause, do := "unknown", "see the text and the event log"
 		for _, adv := range advice {
 			if strings.HasPrefix(f.ID, adv.prefix) {
@@ -195,7 +201,7 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		}
 	}
 	notifyWrong(st, wrong)
-	uplinkWrong(st.Uplink, wrong)
+	uplinkWrong(st.Uplink, wrong, note)
 	if !st.Clock.Trusted {
 		wrong("the clock is not trusted", "nothing vouches for the time, or it went back",
 			"give the board network time or a battery-backed clock; until then rights with a schedule do as clock.untrusted says: "+st.Clock.Untrusted)
@@ -213,8 +219,12 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		note(w, "a warning of the settings or the machine", remedy(w))
 	}
 	for _, c := range st.Certs {
-		if time.Until(c.Until) < 30*24*time.Hour {
-			wrong("certificate "+c.Name+" ends soon", "it is valid until "+c.Until.Format(time.DateOnly), "remove STATE/tls and restart to make a new one")
+		if !c.Until.IsZero() && c.Until.Sub(st.Clock.Now) < 30*24*time.Hour {
+			do := "remove STATE/tls and restart to make a new one"
+			if c.Name == rootName {
+				do = "renew it on the IP host; it is fetched when TLS fails, and with: gatehouse cert fetch"
+			}
+			wrong("certificate "+c.Name+" ends soon", "it is valid until "+c.Until.Format(time.DateOnly), do)
 		}
 	}
 	return out

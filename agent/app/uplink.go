@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gatehouse/agent/control"
@@ -26,7 +27,7 @@ const (
 	cursorEdgeDevice = "uplink.edgeDevice"
 )
 
-// link is the uplink to the IP host; its client is nil where the settings have
+// ipLink is the uplink to the IP host; its client is nil where the settings have
 // none, or where it could not be made: err says why.
 type ipLink struct {
 	client *uplink.Client
@@ -142,8 +143,11 @@ func (l *ipLink) status() *control.UplinkStatus {
 		Error: s.LastError, Renewal: s.Renewal, Stages: []control.UplinkStage{}, Subscribed: []string{},
 		Waiting: s.Waiting, Sent: s.Sent, Requests: s.Requests, Malformed: s.Malformed}
 	for _, st := range s.Stages {
-		out.Stages = append(out.Stages, control.UplinkStage{Name: string(st.Name), State: string(st.State), Detail: st.Detail,
-			Cause: st.Cause, Do: st.Advice, Since: st.Since})
+		out.Stages = append(out.Stages, uplinkStage(st))
+	}
+	if f, ok := s.Failed(); ok {
+		st := uplinkStage(f)
+		out.Failed = &st
 	}
 	for _, src := range s.Subscribed {
 		out.Subscribed = append(out.Subscribed, string(src))
@@ -151,19 +155,35 @@ func (l *ipLink) status() *control.UplinkStatus {
 	return out
 }
 
-// uplinkWrong says what is wrong with the link and what to do.
-func uplinkWrong(u *control.UplinkStatus, wrong func(what, cause, do string)) {
-	if u == nil || u.Connected {
+func uplinkStage(s uplink.Stage) control.UplinkStage {
+	return control.UplinkStage{Name: string(s.Name), State: string(s.State), Detail: s.Detail, Cause: s.Cause, Do: s.Advice, Since: s.Since}
+}
+
+// uplinkWrong says what is wrong with the link and what to do. Each stage that
+// failed has its say: where TLS does not believe the host, the reason may be that
+// the root could not be fetched.
+func uplinkWrong(u *control.UplinkStatus, wrong, note func(what, cause, do string)) {
+	if u == nil {
 		return
 	}
-	for _, s := range u.Stages {
-		if s.State == string(uplink.StateFailed) {
-			wrong("no link to the IP host: "+s.Name, s.Cause, s.Do)
-			return
-		}
+	failed := slices.DeleteFunc(slices.Clone(u.Stages), func(s control.UplinkStage) bool { return s.State != string(uplink.StateFailed) })
+	if len(failed) == 0 && u.Failed != nil {
+		failed = []control.UplinkStage{*u.Failed}
 	}
-	if u.Error != "" {
-		wrong("no link to the IP host", u.Error, "see the text; the doors do not need the link")
+	what := "no link to the IP host"
+	if u.Connected {
+		what = "trouble with the link to the IP host"
+	}
+	for _, s := range failed {
+		wrong(what+": "+s.Name, s.Cause, s.Do)
+	}
+	switch {
+	case !u.Connected && len(failed) == 0 && u.Error != "":
+		wrong(what, u.Error, "see the text; the doors do not need the link")
+	case u.Connected && u.Renewal != "":
+		wrong("the link to the IP host cannot be renewed", u.Renewal, "see the text; the connection that there is ends when it is a day old")
+	case u.Connected && len(u.Subscribed) == 0:
+		note("the IP host has not subscribed to events", "it does that right after it connected, or never", "look at the host's settings; events wait in the log")
 	}
 }
 
@@ -179,15 +199,18 @@ func (a *App) Roots() []control.CertStatus {
 	return out
 }
 
+// rootName is the name of the pinned root where certificates are listed.
+const rootName = "iphost root"
+
 func rootStatus(s certs.Status) control.CertStatus {
-	return control.CertStatus{Name: "iphost root", Until: s.Info.NotAfter, Subject: s.Info.Subject,
+	return control.CertStatus{Name: rootName, Until: s.Info.NotAfter, Subject: s.Info.Subject,
 		SelfSigned: s.Info.Subject == s.Info.Issuer && s.Pinned, SHA256: s.Info.Fingerprint, Fetched: s.Info.Fetched,
 		Warnings: s.Info.Warnings, Error: strings.ReplaceAll(s.LastError, "\n", "; ")}
 }
 
 // FetchRoot fetches the root of the IP host again.
 func (a *App) FetchRoot(ctx context.Context) (control.CertStatus, error) {
-	if a.uplink.pin == nil {
+	if a.uplink.client == nil {
 		err := a.uplink.err
 		if err == nil {
 			err = errors.New("the settings have no uplink")

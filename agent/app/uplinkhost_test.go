@@ -45,20 +45,19 @@ type ipHost struct {
 	addr  string
 	cert  atomic.Pointer[tls.Certificate]
 
-	// Set before the host is reached. They may be nil.
-	onCredentials, onUpgrade func(w http.ResponseWriter) (done bool)
-	onEvent                  func(e ipEvent)
+	onEvent func(e ipEvent) // set before the host is reached; nil: they are kept
 
-	mu       sync.Mutex // guards the following
-	server   *httptest.Server
-	tokens   map[string]bool
-	password string
-	conn     *ipConn // the newest
-	pings    int
-	onPing   func(n int) // the pong goes out when it returns; may be nil
-	events   []ipEvent
-	answers  map[uint32]ipAnswer
-	next     uint32
+	mu                       sync.Mutex // guards the following
+	server                   *httptest.Server
+	tokens                   map[string]bool
+	password                 string
+	conn                     *ipConn // the newest
+	pings                    int
+	onCredentials, onUpgrade func(w http.ResponseWriter) (done bool) // may be nil
+	onPing                   func(n int)                             // the pong goes out when it returns; may be nil
+	events                   []ipEvent
+	answers                  map[uint32]ipAnswer
+	next                     uint32
 }
 
 // ipEvent is an event as it came.
@@ -151,7 +150,10 @@ func (h *ipHost) drop() {
 
 func (h *ipHost) credentials(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil || h.onCredentials != nil && h.onCredentials(w) {
+	h.mu.Lock()
+	on := h.onCredentials
+	h.mu.Unlock()
+	if err != nil || on != nil && on(w) {
 		return
 	}
 	key, _ := hex.DecodeString(siteKeyHex)
@@ -173,12 +175,12 @@ func (h *ipHost) credentials(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *ipHost) upgrade(w http.ResponseWriter, r *http.Request) {
-	if h.onUpgrade != nil && h.onUpgrade(w) {
+	h.mu.Lock()
+	pw, on := h.password, h.onUpgrade
+	h.mu.Unlock()
+	if on != nil && on(w) {
 		return
 	}
-	h.mu.Lock()
-	pw := h.password
-	h.mu.Unlock()
 	if user, got, ok := r.BasicAuth(); !ok || user != gatewaySerial || got != pw || pw == "" {
 		w.WriteHeader(http.StatusUnauthorized)
 		return

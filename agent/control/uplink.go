@@ -26,6 +26,7 @@ type UplinkStatus struct {
 	Error      string        `json:"error,omitempty"`
 	Renewal    string        `json:"renewal,omitempty"` // why the credentials could not be renewed yet
 	Stages     []UplinkStage `json:"stages"`
+	Failed     *UplinkStage  `json:"failed,omitempty"` // what is to be mended, also while the next attempt is under way
 	Subscribed []string      `json:"subscribed"`
 	Waiting    uint64        `json:"waiting"` // events that the host has not had
 	Sent       uint64        `json:"sent"`    // since start

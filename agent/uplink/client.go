@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
+// FaultID is the fault that Health is given when there was no connection for long.
+const FaultID = "uplink:link"
+
 const (
-	faultID = "uplink:link"
 	// faultAfter is how long there is no connection before it is a fault.
 	faultAfter = time.Minute
 	// held is how long a connection must last for the delay to begin anew.
@@ -146,7 +148,7 @@ func (c *Client) rest(ctx context.Context, d time.Duration) {
 // unwell makes a fault of a connection that has been missing for long.
 func (c *Client) unwell(since time.Duration, err error) {
 	if since >= faultAfter {
-		c.deps.Health.Set(faultID, "no connection to the IP host: "+oneLine(err))
+		c.deps.Health.Set(FaultID, "no connection to the IP host: "+oneLine(err))
 	}
 }
 
@@ -170,7 +172,7 @@ func (c *Client) connected() {
 		n.connected, n.renewal = true, ""
 	})
 	c.stages.forget()
-	c.deps.Health.Clear(faultID)
+	c.deps.Health.Clear(FaultID)
 }
 
 // oneLine is for status, where joined errors would break the lines.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	schemakind "github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 //go:embed schema
@@ -139,6 +140,9 @@ func plain(err error) string {
 	at := strings.Join(v.InstanceLocation, ".")
 	if at == "" {
 		at = "message"
+	}
+	if missing, ok := v.ErrorKind.(*schemakind.Required); ok {
+		return fmt.Sprintf("%s has no %s", at, strings.Join(missing.Missing, ", "))
 	}
 	return fmt.Sprintf("%s does not satisfy %s", at, strings.Join(v.ErrorKind.KeywordPath(), "."))
 }

@@ -142,6 +142,9 @@ type Events struct {
 	NewLog func(source Source, gateway Serial, first site.Event) Message
 }
 
+// cursor returns that of a source by its index.
+func (e Events) cursor(i int) Cursor { return [len(sources)]Cursor{e.Gateway, e.EdgeDevice}[i] }
+
 // Log is the event log; a *spool.Log is one.
 type Log interface {
 	Read(ctx context.Context, from site.EventSeq, limit, maxBytes int) ([]site.Event, error)

@@ -29,6 +29,22 @@ func TestStartNow(t *testing.T) {
 	wantOrder(t, w.untilEvents(5), 8, 12)
 }
 
+// TestWaitingWithoutHost: what waits is known after a restart before any host has
+// subscribed.
+func TestWaitingWithoutHost(t *testing.T) {
+	w := newWorld(t)
+	w.log.add(7, site.KindDoorOpened)
+	if err := w.ed.Advance(3); err != nil {
+		t.Fatal(err)
+	}
+	w.subscribe = ""
+	w.run()
+	w.conn(0).ask(1, "GET", "/", "")
+	if got := w.client.Status().Waiting; got != 4 {
+		t.Errorf("%d events wait, want 4", got)
+	}
+}
+
 // TestHearsWhatItAsked: what a host asks right after its first subscription makes
 // an event that it gets, however long the disk takes to keep the first position.
 func TestHearsWhatItAsked(t *testing.T) {

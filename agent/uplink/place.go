@@ -54,8 +54,8 @@ type places struct {
 // then says so, and the places are good.
 func newPlaces(ev Events, keep Keeper) (*places, error) {
 	ps := &places{keep: keep, mem: memory{Version: 1, Logs: map[Source]site.LogID{}}}
-	for i, c := range []Cursor{ev.Gateway, ev.EdgeDevice} {
-		ps.list[i] = &place{source: sources[i], cursor: c}
+	for i, source := range sources {
+		ps.list[i] = &place{source: source, cursor: ev.cursor(i)}
 	}
 	data, err := keep.Load()
 	if err != nil {

@@ -204,8 +204,12 @@ func (c *Client) Status() Status {
 		if n.subscribed[i] {
 			s.Subscribed = append(s.Subscribed, src)
 		}
-		if n.placed[i] && last > n.position[i] {
-			s.Waiting = max(s.Waiting, uint64(last-n.position[i]))
+		at, placed := n.position[i], n.placed[i]
+		if cursor := c.deps.Events.cursor(i); !placed && cursor.Known() { // not subscribed since the start
+			at, placed = cursor.Position(), true
+		}
+		if placed && last > at {
+			s.Waiting = max(s.Waiting, uint64(last-at))
 		}
 	}
 	return s
