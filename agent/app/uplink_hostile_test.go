@@ -10,7 +10,6 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"gatehouse/agent/control"
 	"gatehouse/agent/site"
 	"gatehouse/hal"
 )
@@ -237,7 +236,7 @@ func TestUplinkBombs(t *testing.T) {
 	r := uplinkSite(t, h).start()
 	r.enrol("Ada,H10301,77,1568,front")
 	r.linked()
-	token := r.addToken(control.TokenOrder{Name: "bms", Scopes: []string{"gateway", "gateway-control"}}).Token
+	token := r.addToken(bothScopes).Token
 	user := doorUser(1, otherPrimeCr)
 	whole := func(users string) string { return strings.Replace(doorFile(1, otherPrimeCr), user, users, 1) }
 	with := func(old, new string) string { return whole(strings.Replace(user, old, new, 1)) }

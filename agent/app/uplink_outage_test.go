@@ -143,7 +143,7 @@ func (h *ipHost) slowly(turns int) (turn chan chan struct{}, onPing func(int)) {
 	turn = make(chan chan struct{})
 	return turn, func(n int) {
 		switch {
-		case n == turns || n == 3*turns:
+		case n == turns || n == turns/2:
 			h.drop()
 		case n%4 == 0:
 			done := make(chan struct{})

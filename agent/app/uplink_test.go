@@ -203,7 +203,7 @@ func TestUplinkResources(t *testing.T) {
 	h := newIPHost(t)
 	r := uplinkSite(t, h).start()
 	r.linked()
-	both := r.addToken(control.TokenOrder{Name: "bms", Scopes: []string{"gateway", "gateway-control"}})
+	both := r.addToken(bothScopes)
 	ways := map[string]func(string, string, string) (int, string){"socket": h.ask, "https": r.local(both.Token)}
 	for _, name := range []string{"socket", "https"} {
 		a := asker{r, h, ways[name]}

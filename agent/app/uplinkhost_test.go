@@ -23,6 +23,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"gatehouse/agent/control"
 	"gatehouse/agent/uplink"
 	"gatehouse/certs"
 	"gatehouse/certs/certstest"
@@ -35,6 +36,9 @@ const (
 	adaPrimeCr   = "0d6807e6dbac61481a8ff8b0dce95998"
 	otherPrimeCr = "f7a580a987f982c4ee1d6e6419ad3d17"
 )
+
+// bothScopes is a token that may ask and order.
+var bothScopes = control.TokenOrder{Name: "bms", Scopes: []string{"gateway", "gateway-control"}}
 
 // ipHost is a small IP host at one address, which may be away: newCredentials and
 // the WebSocket. It decodes with encoding/json alone.
@@ -55,6 +59,7 @@ type ipHost struct {
 	pings                    int
 	onCredentials, onUpgrade func(w http.ResponseWriter) (done bool) // may be nil
 	onPing                   func(n int)                             // the pong goes out when it returns; may be nil
+	onRaw                    func(data []byte)                       // sees every message; may be nil
 	events                   []ipEvent
 	answers                  map[uint32]ipAnswer
 	next                     uint32
@@ -222,6 +227,12 @@ func (h *ipHost) read(c *ipConn) {
 		_, data, err := c.ws.ReadMessage()
 		if err != nil {
 			return
+		}
+		h.mu.Lock()
+		raw := h.onRaw
+		h.mu.Unlock()
+		if raw != nil {
+			raw(data)
 		}
 		var m struct {
 			EventID  *uint32                               `json:"eventId"`
