@@ -22,8 +22,8 @@ type FileStage struct {
 	s     *Store
 	door  site.DoorID
 	ops   []stagedCard
-	users map[uint16]int // of add and update: index in ops, from 1
-	cards map[[16]byte]int
+	users [1 << 16 / 64]uint64 // of add and update, a bit each
+	cards map[[16]byte]struct{}
 	n     [swordfish.OpAdd + 1]int
 }
 
@@ -36,7 +36,7 @@ type stagedCard struct {
 
 // StageFile begins a door file for a door, which must exist.
 func (s *Store) StageFile(door site.DoorID) *FileStage {
-	return &FileStage{s: s, door: door, users: map[uint16]int{}, cards: map[[16]byte]int{}}
+	return &FileStage{s: s, door: door, cards: map[[16]byte]struct{}{}}
 }
 
 // Add takes one record; give it to swordfish.ReadFile. The error says what is wrong
@@ -54,19 +54,28 @@ func (f *FileStage) Add(op swordfish.Op, n int, u *swordfish.User) error {
 	if op == swordfish.OpDelete {
 		return nil
 	}
-	at := len(f.ops)
-	if first := f.users[u.ID]; first != 0 {
-		return &swordfish.Fault{List: op.String(), Record: n, Field: "usrID", Err: fmt.Errorf("%d is that of record %d of %v", u.ID, f.ops[first-1].n, f.ops[first-1].op)}
+	word, bit := &f.users[u.ID/64], uint64(1)<<(u.ID%64)
+	if *word&bit != 0 {
+		first := f.first(func(o *stagedCard) bool { return o.rec.user == u.ID })
+		return &swordfish.Fault{List: op.String(), Record: n, Field: "usrID", Err: fmt.Errorf("%d is that of record %d of %v", u.ID, first.n, first.op)}
 	}
-	f.users[u.ID] = at
+	*word |= bit
 	if u.Has&swordfish.TagCard == 0 {
 		return nil
 	}
-	if first := f.cards[c.rec.enc]; first != 0 {
-		return &swordfish.Fault{List: op.String(), Record: n, Field: "primeCr", Err: fmt.Errorf("is that of record %d of %v", f.ops[first-1].n, f.ops[first-1].op)}
+	if _, twice := f.cards[c.rec.enc]; twice {
+		first := f.first(func(o *stagedCard) bool { return o.has&swordfish.TagCard != 0 && o.rec.enc == c.rec.enc })
+		return &swordfish.Fault{List: op.String(), Record: n, Field: "primeCr", Err: fmt.Errorf("is that of record %d of %v", first.n, first.op)}
 	}
-	f.cards[c.rec.enc] = at
+	f.cards[c.rec.enc] = struct{}{}
 	return nil
+}
+
+// first finds the record of add or update that a later one repeats. Only a fault
+// looks for it, so no index is kept.
+func (f *FileStage) first(same func(*stagedCard) bool) stagedCard {
+	i := slices.IndexFunc(f.ops, func(o stagedCard) bool { return o.op != swordfish.OpDelete && same(&o) })
+	return f.ops[i] // the later one is there in any case
 }
 
 func (s *Store) enc(b card.Block) (out [16]byte) {
@@ -121,14 +130,16 @@ func (s *Store) commitFile(ctx context.Context, by string, f *FileStage, sum swo
 	if err := fl.merge(f, &sum); err != nil {
 		return FileResult{}, err
 	}
+	f.ops, f.cards = nil, nil // spent; a large file needs the room for its copy
 	fl.diff()
+	fl.old = nil
 	fl.res.Cards = len(fl.next)
-	if len(fl.puts)+len(fl.dels) == 0 && bytes.Equal(fl.oldEntry, appendDoorFile(nil, &fl.file)) {
+	if fl.changes == 0 && bytes.Equal(fl.oldEntry, appendDoorFile(nil, &fl.file)) {
 		return fl.res, nil
 	}
 	var bulk bool
 	var err error
-	if len(fl.puts)+len(fl.dels) <= directRows {
+	if fl.changes <= directRows {
 		bulk, err = fl.direct()
 	} else {
 		bulk, err = true, fl.staged()
@@ -160,8 +171,9 @@ type filer struct {
 	oldEntry []byte
 	old      []fileCard // by block
 	next     []fileCard // by block
-	puts     []fileCard
-	dels     []fileCard
+	changes  int        // cards that are put or removed
+	puts     []fileCard // where changes are no more than directRows
+	dels     []fileCard // the same
 	resets   []credKey
 }
 
@@ -320,15 +332,19 @@ func (o *stagedCard) onto(c fileCard) fileCard {
 // counted anew.
 func (fl *filer) diff() {
 	put := func(c fileCard, was *fileCard) {
-		fl.puts = append(fl.puts, c)
+		fl.note(&fl.puts, c)
 		if c.function == site.FunctionOneTime && (was == nil || was.function != c.function) {
 			fl.resets = append(fl.resets, makeCredKey(c.enc, srcIPHost, 0))
 		}
 	}
+	del := func(c fileCard) {
+		fl.res.Removed++
+		fl.note(&fl.dels, c)
+	}
 	i := 0
 	for _, c := range fl.next {
 		for ; i < len(fl.old) && byBlock(fl.old[i], c) < 0; i++ {
-			fl.dels = append(fl.dels, fl.old[i])
+			del(fl.old[i])
 		}
 		switch {
 		case i == len(fl.old) || byBlock(fl.old[i], c) > 0:
@@ -342,8 +358,16 @@ func (fl *filer) diff() {
 			i++
 		}
 	}
-	fl.dels = append(fl.dels, fl.old[i:]...)
-	fl.res.Removed = len(fl.dels)
+	for ; i < len(fl.old); i++ {
+		del(fl.old[i])
+	}
+}
+
+// note counts a change, and keeps it while it may go into one transaction.
+func (fl *filer) note(to *[]fileCard, c fileCard) {
+	if fl.changes++; fl.changes <= directRows {
+		*to = append(*to, c)
+	}
 }
 
 func (fl *filer) event() site.Event {

@@ -32,7 +32,7 @@ func (fl *filer) direct() (bulk bool, err error) {
 		if err := s.clearOutbox(tx); err != nil {
 			return err
 		}
-		if bulk, err = s.putOutbox(tx, &h, fl.event(), c.content, len(fl.puts)+len(fl.dels)); err != nil {
+		if bulk, err = s.putOutbox(tx, &h, fl.event(), c.content, fl.changes); err != nil {
 			return err
 		}
 		fl.res.Change = h.Change
@@ -167,7 +167,7 @@ func (fl *filer) flip(gen uint32) error {
 		}
 		h.Change = max(h.Change, s.log.MaxChange()) + 1
 		e := fl.event()
-		e.Change, e.Count, e.Data = h.Change, uint64(len(fl.puts)+len(fl.dels)), fl.digest()
+		e.Change, e.Count, e.Data = h.Change, uint64(fl.changes), fl.digest()
 		fl.res.Change = h.Change
 		return errors.Join(putEvent(tx, bucketOutbox, h.Change, e), putHeader(tx, &h))
 	})
