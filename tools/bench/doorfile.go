@@ -28,15 +28,18 @@ type fileRun struct {
 	agent *agentProcess
 	watch *memoryWatch
 
-	took     time.Duration // of all files but the last
-	lastTook time.Duration
-	lastSize int // of its message
+	took      time.Duration // of the doors' own files
+	largeTook time.Duration
+	largeSize int // of its message
+	denseTook time.Duration
 }
 
 // doorFileRows sends a door file to each of many doors, one after the other, then
-// one that is nearly as large as a message may be, and looks at the agent's memory.
+// one that is nearly as large as a message may be and two that have as many records
+// as a file can, and looks at the agent's memory.
 func doorFileRows(b *bench) (rows []row, err error) {
-	r := &fileRun{filesTask: filesTask{Dir: filepath.Join(b.dir, "doorfiles"), Doors: pick(b, 200, 4), Each: pick(b, 5000, 2500)}}
+	r := &fileRun{filesTask: filesTask{Dir: filepath.Join(b.dir, "doorfiles"), Doors: pick(b, 200, 4), Each: pick(b, 5000, 2500),
+		Dense: pick(b, swordfish.MaxUserID, 5000)}}
 	if r.cards, err = swordfish.NewCards(fileKey); err != nil {
 		return nil, err
 	}
@@ -52,7 +55,7 @@ func doorFileRows(b *bench) (rows []row, err error) {
 	if err := r.pinRoot(r.host.root); err != nil {
 		return nil, err
 	}
-	r.Last = r.fits(pick(b, uplink.MaxMessage, 1<<20))
+	r.Large = r.fits(pick(b, uplink.MaxMessage, 1<<20))
 	arg, err := json.Marshal(r.filesTask)
 	if err != nil {
 		return nil, err
@@ -95,7 +98,7 @@ func (r *fileRun) measure(b *bench) (err error) {
 	}
 	began := time.Now()
 	for file := range r.Doors {
-		if err := r.put(b.ctx, file, file); err != nil {
+		if _, err := r.put(b.ctx, file, file); err != nil {
 			return err
 		}
 		if n := file + 1; n%25 == 0 {
@@ -104,12 +107,9 @@ func (r *fileRun) measure(b *bench) (err error) {
 	}
 	r.took = time.Since(began)
 	r.watch.next()
-	began = time.Now()
-	if err := r.put(b.ctx, r.Doors, r.Doors-1); err != nil {
+	if err := r.putLast(b.ctx); err != nil {
 		return err
 	}
-	r.lastTook = time.Since(began)
-	r.watch.next()
 	if err := r.phase(); err != nil {
 		return err
 	}
@@ -138,24 +138,43 @@ func (r *fileRun) finish() (rep filesReport, err error) {
 	return rep, errors.Join(err, r.agent.end())
 }
 
-// put sends a door file and waits until it is in force.
-func (r *fileRun) put(ctx context.Context, file, door int) error {
+// putLast replaces the file of the last door by the large one, and that by the dense
+// ones.
+func (r *fileRun) putLast(ctx context.Context) (err error) {
+	began := time.Now()
+	if r.largeSize, err = r.put(ctx, r.Doors, r.Doors-1); err != nil {
+		return err
+	}
+	r.largeTook = time.Since(began)
+	r.watch.next()
+	began = time.Now()
+	for file := r.Doors + 1; file < r.files(); file++ {
+		if _, err := r.put(ctx, file, r.Doors-1); err != nil {
+			return err
+		}
+	}
+	r.denseTook = time.Since(began)
+	r.watch.next()
+	return nil
+}
+
+// put sends a door file and waits until it is in force. size is that of its message.
+func (r *fileRun) put(ctx context.Context, file, door int) (size int, err error) {
 	link := r.links[string(gateID(door))]
 	path := "/edgeDevices/" + link + "/database"
-	first, n := r.first(file)
 	var text strings.Builder
-	r.write(&text, first, n)
+	r.write(&text, file)
 	frame, err := r.host.request("PUT", path, text.String())
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if r.lastSize = len(frame); r.lastSize > uplink.MaxMessage {
-		return fmt.Errorf("message of %d bytes", r.lastSize)
+	if len(frame) > uplink.MaxMessage {
+		return 0, fmt.Errorf("message of %d bytes", len(frame))
 	}
 	if _, err := r.host.send(ctx, path, frame); err != nil {
-		return err
+		return 0, err
 	}
-	return r.host.completed(ctx, link)
+	return len(frame), r.host.completed(ctx, link)
 }
 
 const (
@@ -163,26 +182,40 @@ const (
 	fileTail = `]},"schedules":[{"days":["Su","Mo","Tu","We","Th","Fr","Sa"],"strtHr":0,"strtMn":0,"lngth":1440}],"holidays":[],"autoUnlock":[]}}`
 )
 
-// write writes a door file with the cards from first on.
-func (r *fileRun) write(w *strings.Builder, first, n int) {
+// write writes a door file.
+func (r *fileRun) write(w *strings.Builder, file int) {
+	first, n := r.first(file)
+	record := r.record
+	if file > r.Doors {
+		record = r.shortest
+	}
 	w.WriteString(fileHead)
 	for i := range n {
 		if i > 0 {
 			w.WriteByte(',')
 		}
-		w.WriteString(r.record(i+1, first+i))
+		w.WriteString(record(i+1, first+i))
 	}
 	w.WriteString(fileTail)
 }
 
 // record is one of a door file, with all members that a host sends.
 func (r *fileRun) record(user, card int) string {
+	return fmt.Sprintf(`{"usrID":%d,"adaEn":0,"fnctn":"norm","crSch":[1],"actDtTm":"20200101000000","expDtTm":"20991231235959",`+
+		`"primeCr":"%s","prCrTyp":"card","scndCr":"null","scndCrTyp":"null"}`, user, r.primeCr(card))
+}
+
+// shortest is a record with no more than what lets a card pass.
+func (r *fileRun) shortest(user, card int) string {
+	return fmt.Sprintf(`{"usrID":%d,"crSch":1,"primeCr":"%s"}`, user, r.primeCr(card))
+}
+
+func (r *fileRun) primeCr(card int) string {
 	block, err := cardBits(card).Block()
 	if err != nil {
 		return "" // never: 26 bits
 	}
-	return fmt.Sprintf(`{"usrID":%d,"adaEn":0,"fnctn":"norm","crSch":[1],"actDtTm":"20200101000000","expDtTm":"20991231235959",`+
-		`"primeCr":"%s","prCrTyp":"card","scndCr":"null","scndCrTyp":"null"}`, user, r.cards.Encrypt(block))
+	return r.cards.Encrypt(block)
 }
 
 // fits returns how many records a message of size bytes holds.
@@ -194,14 +227,15 @@ func (r *fileRun) fits(size int) int {
 // row is the figure: the highest that was seen from the first file on, above the
 // lowest at rest.
 func (r *fileRun) row(rep filesReport) (row, error) {
-	rest, files, last, after := r.watch.part(1), r.watch.part(2), r.watch.part(3), r.watch.part(4)
-	peak := max(files.high, last.high, after.high)
+	rest, files, large, dense, after := r.watch.part(1), r.watch.part(2), r.watch.part(3), r.watch.part(4), r.watch.part(5)
+	peak := max(files.high, large.high, dense.high, after.high)
 	records := r.Doors * r.Each
 	out := row{Name: "doorfile_memory", Value: mebibytes(peak) - mebibytes(rest.low), Bar: 64, Unit: "MiB", Detail: map[string]any{
 		"doors": r.Doors, "records": records, "seconds": r.took.Seconds(), "records_per_second": float64(records) / r.took.Seconds(),
-		"rest_mib": mebibytes(rest.low), "rest_high_mib": mebibytes(rest.high), "peak_mib": mebibytes(peak), "looks": files.looks + last.looks + after.looks,
-		"files_peak_mib": mebibytes(files.high), "last_peak_mib": mebibytes(last.high), "after_mib": mebibytes(after.last),
-		"last_records": r.Last, "last_message_bytes": r.lastSize, "last_seconds": r.lastTook.Seconds(),
+		"rest_mib": mebibytes(rest.low), "rest_high_mib": mebibytes(rest.high), "peak_mib": mebibytes(peak), "looks": files.looks + large.looks + dense.looks + after.looks,
+		"files_peak_mib": mebibytes(files.high), "large_peak_mib": mebibytes(large.high), "dense_peak_mib": mebibytes(dense.high), "after_mib": mebibytes(after.last),
+		"large_records": r.Large, "large_message_bytes": r.largeSize, "large_seconds": r.largeTook.Seconds(),
+		"dense_files": denseFiles, "dense_records": r.Dense, "dense_seconds": r.denseTook.Seconds(),
 		"events": r.host.events.Load(), "cards_of_files": rep.Cards}}
 	if len(rep.Phases) != 3 {
 		return out, fmt.Errorf("the agent reports %d phases", len(rep.Phases))

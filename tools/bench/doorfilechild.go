@@ -37,18 +37,28 @@ type filesTask struct {
 	Dir    string `json:"dir"`    // its state folder
 	Server string `json:"server"` // of the IP host
 	Doors  int    `json:"doors"`
-	Each   int    `json:"each"` // records of a door's file; the last door gets another
-	Last   int    `json:"last"` // records of that
+	Each   int    `json:"each"`  // records of a door's file
+	Large  int    `json:"large"` // records of the large file
+	Dense  int    `json:"dense"` // records of each of the dense files
 }
 
-// first is the card of the first record of a door's file, and n how many follow.
-// The number Doors stands for the last file, which is the last door's.
+// Each door has the file of its number. Those of the numbers from Doors on go to
+// the last door: a large one, then dense ones.
+const denseFiles = 2
+
+// files is how many files there are.
+func (t filesTask) files() int { return t.Doors + 1 + denseFiles }
+
+// first is the card of the first record of a file, and n how many follow.
 func (t filesTask) first(file int) (card, n int) {
-	n = t.Each
-	if file == t.Doors {
-		n = t.Last
+	card = maxCards + min(file, t.Doors)*t.Each
+	switch {
+	case file < t.Doors:
+		return card, t.Each
+	case file == t.Doors:
+		return card, t.Large
 	}
-	return maxCards + file*t.Each, n
+	return card + t.Large + (file-t.Doors-1)*t.Dense, t.Dense
 }
 
 // fill gives the new state folder the operator's credentials.
@@ -152,11 +162,10 @@ func showCards(ctx context.Context, gates []*gate, lines <-chan struct{}) (out s
 	}
 }
 
-// showFiles shows a card of each file at its door; all must open, for the files
-// are in force.
+// showFiles shows a card of each file that is in force at its door; all must open.
 func (t filesTask) showFiles(ctx context.Context, gates []*gate) (n int, err error) {
-	for file := range t.Doors + 1 {
-		if file == t.Doors-1 {
+	for file := range t.files() {
+		if file >= t.Doors-1 && file < t.files()-1 {
 			continue // replaced by the last
 		}
 		g := min(file, t.Doors-1)
