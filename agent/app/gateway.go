@@ -29,7 +29,9 @@ func (a *App) openGateway() {
 	}
 	g, err := a.newGateway()
 	if err != nil {
-		a.uplink.err = err
+		if a.cfg.Uplink != nil {
+			a.uplink.err = err
+		}
 		a.health.Set("gateway.open", err.Error())
 		a.log.Error("gateway", "err", err)
 		return

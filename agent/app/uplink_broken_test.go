@@ -254,3 +254,32 @@ func TestUplinkNoSettings(t *testing.T) {
 	}
 	r.unmoved().check("no site key")
 }
+
+// TestUplinkLinksDamaged: without its link numbers the gateway does not serve, so
+// that no door gets another one's rights; doctor says so and the doors open.
+func TestUplinkLinksDamaged(t *testing.T) {
+	h := newIPHost(t)
+	s := uplinkSite(t, h)
+	r := s.start()
+	r.enrol("Ada,H10301,77,1568,front")
+	r.linked()
+	r.stop()
+	if err := os.WriteFile(filepath.Join(s.dir, "gateway.json"), []byte(`{"links":7}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = s.start()
+	r.unmoved().check("damaged links")
+	if status, _ := r.https("GET", "/gateway/time", r.addToken(bothScopes).Token); status != 404 {
+		t.Errorf("local HTTPS: %d", status)
+	}
+	var findings []control.Finding
+	r.must(r.client.Get(t.Context(), "/v1/doctor", nil, &findings))
+	if u := r.status().Uplink; u == nil || u.Connected || !slices.ContainsFunc(findings, func(f control.Finding) bool {
+		return f.Wrong && strings.Contains(f.What, "gateway.open") && strings.Contains(f.Do, "backup")
+	}) {
+		t.Errorf("status %+v, doctor %+v", u, findings)
+	}
+	if err := r.ask(http.MethodPost, "/v1/certs/root/fetch", nil, nil); !refused(err) {
+		t.Errorf("fetch: %v", err)
+	}
+}
