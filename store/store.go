@@ -364,6 +364,9 @@ func (s *Store) holdWriter(ctx context.Context) error {
 		return ErrClosed
 	default:
 	}
+	if err := ctx.Err(); err != nil {
+		return err // a select would choose at random
+	}
 	select {
 	case s.writer <- struct{}{}:
 		return nil

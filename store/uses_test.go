@@ -216,12 +216,14 @@ func TestUsesAfterCrash(t *testing.T) {
 }
 
 // TestUsesModel crashes, damages, copies and trims at random: a credential has
-// never fewer uses than it has granted accesses in the log, never more than
-// were counted, and as many where nothing was lost.
+// never fewer uses than it has granted accesses in the log, never more than were
+// counted, save those on their way when the log was trimmed, and as many where
+// nothing was lost.
 func TestUsesModel(t *testing.T) {
 	rnd := seeded(t)
 	r := newUseRig(t, 1000)
 	var counted, logged, queued uint32 // since the limit was set; queued: events on their way
+	var doubted uint32                 // were on their way when the log was trimmed: may count twice
 	limit := uint32(1000)
 	for step := range 400 {
 		what := "use"
@@ -240,11 +242,12 @@ func TestUsesModel(t *testing.T) {
 		case k == 18:
 			r.copy()
 			r.log.Trim(r.log.Last())
+			doubted = queued
 		case k == 19 && queued == 0:
 			what = "limit"
 			limit++
 			r.limit(limit)
-			counted, logged = 0, 0
+			counted, logged, doubted = 0, 0, 0
 		case k == 20:
 			what = "restart"
 			for ; queued > 0; queued-- {
@@ -264,8 +267,12 @@ func TestUsesModel(t *testing.T) {
 			queued = 0
 		}
 		got := r.used()
-		if got < logged || got > counted {
-			t.Fatalf("step %d, %s: %d uses, %d in the log, %d counted", step, what, got, logged, counted)
+		if got < logged || got > counted+doubted {
+			t.Fatalf("step %d, %s: %d uses, %d in the log, %d counted, %d in doubt", step, what, got, logged, counted, doubted)
+		}
+		if got > counted { // a use too many rather than one too few
+			doubted -= got - counted
+			counted = got
 		}
 		if queued == 0 && (what == "crash" || what == "damage") {
 			counted = got // the rest was lost with its events, as it may

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -66,8 +67,11 @@ func (d *drain) repeated() int {
 // all arrive in order, over two cuts, while memory stays flat and cards are
 // decided as ever: none of the decisions made meanwhile is lost.
 func TestUplinkOutage(t *testing.T) {
-	total := 200_000
-	if testing.Short() {
+	total := 20_000
+	switch {
+	case os.Getenv("GATEHOUSE_FAULTS") != "":
+		total = 200_000
+	case testing.Short():
 		total = 5_000
 	}
 	h := newIPHost(t)
