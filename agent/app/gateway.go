@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
+	"gatehouse/agent/bacnetws/oauth"
+	"gatehouse/agent/control"
 	"gatehouse/agent/door"
 	"gatehouse/agent/gateway"
 	"gatehouse/agent/site"
@@ -73,7 +76,7 @@ func (a *App) newGateway() (*gateway.Gateway, error) {
 			}
 			return a.store, nil
 		},
-		Record: a.sink.Append, Clock: a.clock.Clock, Logger: a.log,
+		Record: a.sink.Append, Clock: a.clock.Clock, Logger: a.log, Credentials: a.localCredentials(),
 	}
 	if len(a.cfg.Site.Key) > 0 {
 		cards, err := swordfish.NewCards(a.cfg.Site.Key)
@@ -83,6 +86,33 @@ func (a *App) newGateway() (*gateway.Gateway, error) {
 		deps.Cards = cards
 	}
 	return gateway.New(cfg, deps)
+}
+
+// localUser is the name that local credentials come with (engage.md section 3); the
+// password is a token, and it alone counts.
+const localUser = "gateway"
+
+// localCredentials makes what a local client signs in with. Each one ends the one
+// before, which nobody has put back.
+func (a *App) localCredentials() func(context.Context) (usr, pwd string, err error) {
+	var mu sync.Mutex
+	last := "" // the token's id
+	return func(ctx context.Context) (string, string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if last != "" {
+			if _, err := a.tokens.RevokeToken(ctx, last, localUser); err != nil && !errors.Is(err, control.ErrNotFound) {
+				return "", "", fmt.Errorf("%w: %w", gateway.ErrNotReady, err)
+			}
+			last = ""
+		}
+		made, err := a.tokens.AddToken(ctx, control.TokenOrder{Name: localUser, Scopes: []string{string(oauth.ScopeGateway), string(oauth.ScopeGatewayControl)}}, localUser)
+		if err != nil {
+			return "", "", fmt.Errorf("%w: %w", gateway.ErrNotReady, err)
+		}
+		last = made.ID
+		return localUser, made.Token, nil
+	}
 }
 
 // addGateway makes the gateway a task of a group.

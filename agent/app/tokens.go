@@ -206,13 +206,20 @@ func (t *tokenSet) status(i oauth.Issued) control.TokenStatus {
 const bearerRealm = "gatehouse"
 
 // gatewayRoutes mounts the gateway's resources on the HTTPS listener behind a
-// token: reading wants the scope gateway, all else gateway-control. Without a
-// handler, or where the settings do not have gateway.local, there are none.
+// token: reading wants the scope gateway, all else gateway-control, and so do
+// credentials, which can do both. Without a handler, or where the settings do not have gateway.local, there are none.
 func (a *App) gatewayRoutes(h http.Handler) (out []Route) {
 	if h == nil || a.cfg.Gateway == nil || !a.cfg.Gateway.Local {
 		return nil
 	}
-	guard := oauth.Bearer(&a.tokens, bearerRealm, oauth.ByMethod(oauth.ScopeGateway, oauth.ScopeGatewayControl), nil)
+	byMethod := oauth.ByMethod(oauth.ScopeGateway, oauth.ScopeGatewayControl)
+	need := func(r *http.Request) []oauth.Scope {
+		if strings.HasSuffix(strings.TrimRight(r.URL.Path, "/"), "/newCredentials") {
+			return []oauth.Scope{oauth.ScopeGatewayControl}
+		}
+		return byMethod(r)
+	}
+	guard := oauth.Bearer(&a.tokens, bearerRealm, need, nil)
 	for _, pattern := range []string{"/gateway", "/gateway/", "/edgeDevices", "/edgeDevices/"} {
 		out = append(out, Route{Pattern: pattern, Guard: GuardBearer, handler: guard(h)})
 	}
