@@ -57,12 +57,13 @@ const (
 	lookFor   = 100 * time.Microsecond
 	maxYields = 1000
 	// stalled: a timer that is late by more than this says that the machine is
-	// busy, and that yielding does not help. It is above what an idle process
-	// sees: Go's timers on Linux fire up to 1 ms late there. The bringer of the
+	// busy, and that yielding does not help. It is above what a machine with
+	// little to do shows (timers fire up to 1 ms late in an idle process, and one
+	// in a hundred 2 to 3 ms late), for the wait costs as much again. The bringer of the
 	// edges is then given real time, in steps of waitStep: maxAgree of them where
 	// the lines are as the decoder believes, and maxDiffer where they are not, so
 	// that an edge is certainly on its way.
-	stalled   = 1500 * time.Microsecond
+	stalled   = 5 * time.Millisecond
 	waitStep  = time.Millisecond
 	maxAgree  = 2
 	maxDiffer = 20

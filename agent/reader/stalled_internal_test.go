@@ -35,9 +35,9 @@ func TestStalledTimer(t *testing.T) {
 		reads    bool
 	}{
 		{"in time", 0, hal.High, hal.High, 0, false},
-		{"as late as timers are", time.Millisecond, hal.High, hal.High, 0, false},
-		{"late, and the lines say nothing", 2 * time.Millisecond, hal.High, hal.High, maxAgree, true},
-		{"late, and an edge is to come", 2 * time.Millisecond, hal.Low, hal.High, maxDiffer, true},
+		{"as late as timers are", 4 * time.Millisecond, hal.High, hal.High, 0, false},
+		{"late, and the lines say nothing", 6 * time.Millisecond, hal.High, hal.High, maxAgree, true},
+		{"late, and an edge is to come", 6 * time.Millisecond, hal.Low, hal.High, maxDiffer, true},
 		{"in time, and a rise is to come", 0, hal.High, hal.Low, maxDiffer, true},
 		{"held low", 0, hal.Low, hal.Low, maxAgree, true},
 	}
