@@ -43,7 +43,7 @@ type row struct {
 }
 
 // absurd is by how much a figure must miss its bar to fail a short run.
-const absurd = 10
+const absurd = 5
 
 // judge sets Ratio and OK. In a short run a bar that is missed is still ok
 // unless it is missed by far.
