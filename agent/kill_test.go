@@ -97,12 +97,7 @@ func startVictimIn(t *testing.T, dir string, attr *syscall.SysProcAttr) (*victim
 
 // agentPID finds the supervised process: the supervisor's child that is `agent`.
 func (v *victim) agentPID() int {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", v.cmd.Process.Pid, v.cmd.Process.Pid))
-	pids := strings.Fields(string(data))
-	if err != nil || len(pids) == 0 {
-		pids = childrenOf(v.cmd.Process.Pid)
-	}
-	for _, p := range pids {
+	for _, p := range childrenOf(v.cmd.Process.Pid) {
 		args, err := os.ReadFile("/proc/" + p + "/cmdline")
 		if err == nil && slices.Contains(strings.Split(string(args), "\x00"), "agent") {
 			pid, err := strconv.Atoi(p)
@@ -114,8 +109,8 @@ func (v *victim) agentPID() int {
 	return 0
 }
 
-// childrenOf finds children by their parent's id: threads other than the first
-// may have started them.
+// childrenOf finds children by their parent's id: /proc's list of children is
+// one thread's, and each child may have been started by another thread.
 func childrenOf(parent int) []string {
 	var out []string
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
