@@ -43,13 +43,14 @@ func (p *Parent) Run(ctx context.Context) (code int, err error) {
 	for first := true; ; first = false {
 		began := time.Now()
 		code, err := p.child(ctx)
+		asked := ctx.Err() != nil // a child that fell by itself is not what was asked for
 		safe := p.safe(ctx)
 		switch {
 		case err != nil && first:
 			return 1, errors.Join(err, safe)
 		case err != nil:
 			p.cfg.Log.Error("agent could not be started", "err", err)
-		case ctx.Err() != nil, slices.Contains(p.cfg.Final, code):
+		case asked, slices.Contains(p.cfg.Final, code):
 			if safe != nil && code == 0 {
 				code = 1
 			}
