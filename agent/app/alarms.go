@@ -232,13 +232,14 @@ func (s *alarmState) apply(ev site.Event) bool {
 	if _, alarm, ok := ev.Duress(); ok {
 		ev = alarm
 	}
+	// A loss, a duress, what a lock tells and a counted fault (a packet that was
+	// refused) happen, they do not stand: nothing ends them, and one after an
+	// acknowledgement is a new alarm.
+	happened := happens(&ev)
+	ev = asMeant(ev)
 	if !alarmKinds[ev.Kind] {
 		return false
 	}
-	// A loss, a duress and a counted fault (a packet that was refused) happen, they
-	// do not stand: nothing ends them, and one after an acknowledgement is a new
-	// alarm.
-	happened := happens(&ev)
 	item := ev.Item
 	if happened {
 		item = ev.Text // the cause: another one is another alarm
@@ -273,9 +274,22 @@ func (s *alarmState) apply(ev site.Event) bool {
 	return true
 }
 
-// happens reports whether an alarm is over when it is told: nothing ends it.
+// happens reports whether an alarm is over when it is told: nothing ends it. Of
+// what a lock tells only tampering has an end of its own (engage.md section 3).
 func happens(ev *site.Event) bool {
+	if ev.Kind == site.KindLockAudit {
+		return ev.As != site.KindTamper
+	}
 	return ev.Kind == site.KindEventsLost || ev.Kind == site.KindDuress || ev.Kind == site.KindFault && ev.Count > 0
+}
+
+// asMeant makes a lock's audit the event that it means: alarms follow Event.As
+// (contract.md, Events).
+func asMeant(ev site.Event) site.Event {
+	if ev.Kind == site.KindLockAudit && ev.As != "" {
+		ev.Kind, ev.Item = ev.As, "" // Item is the audit's number
+	}
+	return ev
 }
 
 // endAll ends what stands: a new agent says anew what is wrong.

@@ -78,8 +78,11 @@ func (r *outputRule) take(ev *site.Event) bool {
 	if len(r.cfg.Doors) > 0 && !slices.Contains(r.cfg.Doors, ev.Door) {
 		return false
 	}
+	over := happens(ev)
+	meant := asMeant(*ev)
+	ev = &meant
 	on, off := r.counts(r.cfg.On, ev), !ev.Cleared && r.counts(r.cfg.Until, ev)
-	if on && r.cfg.For == 0 && len(r.cfg.Until) == 0 && happens(ev) {
+	if on && r.cfg.For == 0 && len(r.cfg.Until) == 0 && over {
 		on = false // nothing would ever turn it off
 	}
 	if !on && !off {

@@ -17,6 +17,10 @@ type eventSink struct {
 	outputs outputSet // see each event before the disk does
 }
 
+// lockNews is how old what a lock tells may be to switch an output: at night a
+// lock tells of the whole day.
+const lockNews = 2 * time.Minute
+
 // Append records an event. Its time is the time of the call where it has none.
 func (s *eventSink) Append(ev site.Event) { s.append(ev) }
 
@@ -26,7 +30,9 @@ func (s *eventSink) append(ev site.Event) *spool.Receipt {
 		ev.Time, ev.Trusted = c.Now, c.Trusted
 	}
 	ev.Time = ev.Time.Round(0).UTC()
-	s.outputs.take(&ev)
+	if ev.Kind != site.KindLockAudit || s.clock().Now.Sub(ev.Time) < lockNews {
+		s.outputs.take(&ev)
+	}
 	return s.log.Append(ev)
 }
 
