@@ -209,18 +209,8 @@ rights: those that still open for it are named, and until when.`
 			if err := e.say(nil, "%s is %s", named(a.CredentialView), a.State); err != nil {
 				return err
 			}
-			return e.showLocks(a.Locks)
+			return e.showStillOpens(a.StillOpens, "it")
 		})}
-}
-
-// showLocks names the locks that do not know of a change yet.
-func (e *env) showLocks(locks []control.LockDelay) error {
-	for _, l := range locks {
-		if _, err := fmt.Fprintf(e.out, "lock %s still opens for it until %s\n", l.Lock, e.showTime(l.Until)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func credentialReplaceCommand(e *env) *cobra.Command {
@@ -276,7 +266,7 @@ func (e *env) replace(ctx context.Context, c *control.Client, id string, in cont
 			return err
 		}
 	}
-	return e.showLocks(a.Locks)
+	return e.showStillOpens(a.StillOpens, "it")
 }
 
 func credentialPINCommand(e *env) *cobra.Command {

@@ -133,6 +133,8 @@ type Status struct {
 	Ready    bool              `json:"ready"` // the doors decide
 	Clock    ClockStatus       `json:"clock"`
 	Doors    []site.DoorStatus `json:"doors"`
+	Locks    []LockStatus      `json:"locks"`         // control fills them in from Parts.Locks
+	Pending  []PendingLock     `json:"pending_locks"` // so too
 	Readers  []ReaderStatus    `json:"readers"`
 	Inputs   []InputStatus     `json:"inputs"`
 	Outputs  []OutputStatus    `json:"outputs"`

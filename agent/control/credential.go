@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
 	"gatehouse/agent/site"
 	"gatehouse/store"
@@ -18,16 +17,11 @@ type CredentialView struct {
 }
 
 // StateAnswer is what became of a credential, and which locks do not know it
-// yet: they keep their own copy of the rights and open until they call.
+// yet: they keep their own copy of the rights and open until they call. One that
+// was made active has none.
 type StateAnswer struct {
 	CredentialView
-	Locks []LockDelay `json:"locks"`
-}
-
-// LockDelay is a lock that still opens for a credential.
-type LockDelay struct {
-	Lock  site.DoorID `json:"lock"`
-	Until time.Time   `json:"until"`
+	StillOpens []StillOpen `json:"still_opens"`
 }
 
 // Replaced is the answer to a replacement.
@@ -36,8 +30,8 @@ type Replaced struct {
 	New CredentialView    `json:"new"`
 	// HadPIN: the old credential had a PIN. A PIN belongs to its card, so the
 	// new one has none but what the request gave.
-	HadPIN bool        `json:"had_pin"`
-	Locks  []LockDelay `json:"locks"`
+	HadPIN     bool        `json:"had_pin"`
+	StillOpens []StillOpen `json:"still_opens"` // for the old one
 }
 
 // allSources is the word for every source.
@@ -205,7 +199,11 @@ func (s *server) setState(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return ok(w, StateAnswer{out, []LockDelay{}})
+	answer := StateAnswer{out, []StillOpen{}}
+	if state != site.CredentialActive {
+		answer.StillOpens = s.stillOpens(out.ID)
+	}
+	return ok(w, answer)
 }
 
 func (s *server) setPIN(w http.ResponseWriter, r *http.Request) error {

@@ -171,7 +171,7 @@ func (s *server) replaceCredential(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return ok(w, Replaced{Old: old.ID, New: out, HadPIN: old.HasPIN, Locks: []LockDelay{}})
+	return ok(w, Replaced{Old: old.ID, New: out, HadPIN: old.HasPIN, StillOpens: s.stillOpens(old.ID)})
 }
 
 // heir is a new credential with the rights of an old one. What is blocked stays

@@ -186,7 +186,7 @@ func TestReplace(t *testing.T) {
 	if n := h.log.MaxChange(); n != changes+1 {
 		t.Errorf("%d changes", n-changes)
 	}
-	if got.Old != c.ID || !got.HadPIN || got.New.HasPIN || got.Locks == nil {
+	if got.Old != c.ID || !got.HadPIN || got.New.HasPIN || got.StillOpens == nil {
 		t.Errorf("answer %+v", got)
 	}
 	want := c

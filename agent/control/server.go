@@ -22,7 +22,7 @@ const maxBody = 1 << 20
 // cli is who asks over the socket, in events.
 const cli = "cli"
 
-// Parts are what the API stands on. All are wanted.
+// Parts are what the API stands on. All are wanted, save where nil is told.
 type Parts struct {
 	Doors   Doors
 	Reports Reports
@@ -35,6 +35,7 @@ type Parts struct {
 	Uplink  Uplink
 	Policy  Policy
 	Tokens  Tokens
+	Locks   Locks        // nil: the settings have no lock
 	Log     *slog.Logger // nil: discard
 }
 
@@ -97,7 +98,7 @@ func (s *server) routes() []route {
 		{"GET /v1/events", s.events},
 		{"GET /v1/alarms", s.alarms},
 		{"POST /v1/alarms/{id}/ack", s.ackAlarm},
-	}, slices.Concat(s.areaRoutes(), s.fireRoutes(), s.notifyRoutes(), s.uplinkRoutes(), s.policyRoutes(), s.tokenRoutes())...)
+	}, slices.Concat(s.areaRoutes(), s.fireRoutes(), s.notifyRoutes(), s.uplinkRoutes(), s.policyRoutes(), s.tokenRoutes(), s.lockRoutes())...)
 }
 
 // wrap turns a handler's error into an answer.
@@ -135,7 +136,9 @@ func body(r *http.Request, v any) error {
 }
 
 func (s *server) status(w http.ResponseWriter, r *http.Request) error {
-	return ok(w, s.Reports.Status(r.Context()))
+	st, book := s.Reports.Status(r.Context()), s.lockBook()
+	st.Locks, st.Pending = book.Locks, book.Pending
+	return ok(w, st)
 }
 
 func (s *server) doctor(w http.ResponseWriter, r *http.Request) error {
