@@ -75,8 +75,11 @@ func (a *App) readerStatus() []control.ReaderStatus {
 	out := []control.ReaderStatus{}
 	offline := map[site.ReaderID]bool{}
 	for _, l := range a.hive.Lines() {
-		s := l.Stats()
-		offline[s.Reader] = s.Offline
+		for _, d := range l.Stats().Devices {
+			if d.Reader != "" {
+				offline[d.Reader] = d.Offline
+			}
+		}
 	}
 	for _, r := range a.cfg.Readers {
 		st := control.ReaderStatus{ID: r.ID, Door: r.Door, Kind: "wiegand"}

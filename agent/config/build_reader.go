@@ -36,7 +36,8 @@ func (b *builder) readers(c *Config, raw *rawFile, areas map[string]bool) {
 		b.readerMode(c, r, &conf)
 		if b.readerWire(c, r, &conf); conf.Serial != nil {
 			c.Hive.Lines = append(c.Hive.Lines, link.LineConfig{
-				Port: conf.Serial.Port, Baud: conf.Serial.Baud, Device: conf.Serial.Device, Reader: conf.ID,
+				Port: conf.Serial.Port, Baud: conf.Serial.Baud,
+				Devices: []link.LineDevice{{Device: conf.Serial.Device, Reader: conf.ID}},
 			})
 		}
 		c.Readers = append(c.Readers, conf)
@@ -201,7 +202,8 @@ func (b *builder) locks(c *Config, raw *rawFile) {
 			l.Serial = b.serial(r.Port, r.Baud, r.HiveDevice, r.Port.at)
 			if !b.missing(PartLocks) {
 				c.Hive.Lines = append(c.Hive.Lines, link.LineConfig{
-					Port: l.Serial.Port, Baud: l.Serial.Baud, Device: l.Serial.Device,
+					Port: l.Serial.Port, Baud: l.Serial.Baud, Poll: true,
+					Devices: []link.LineDevice{{Device: l.Serial.Device, Door: l.ID}},
 				})
 			}
 		case r.HiveDevice.Set:

@@ -118,8 +118,8 @@ func TestExampleValues(t *testing.T) {
 		Vend:       link.VendConfig{Alert: 1},
 		QuietHours: link.QuietHours{Start: 22*60 + 30, End: 7 * 60, Zone: zone},
 		Lines: []link.LineConfig{
-			{Port: "/dev/ttyUSB0", Baud: 115200, Device: "shed", Reader: "shed-in"},
-			{Port: "/dev/ttyUSB1", Baud: 115200, Device: "vault"},
+			{Port: "/dev/ttyUSB0", Baud: 115200, Devices: []link.LineDevice{{Device: "shed", Reader: "shed-in"}}},
+			{Port: "/dev/ttyUSB1", Baud: 115200, Poll: true, Devices: []link.LineDevice{{Device: "vault", Door: "vault"}}},
 		},
 	}
 	if !reflect.DeepEqual(wantHive, c.Hive) {

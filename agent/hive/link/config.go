@@ -66,10 +66,23 @@ type QuietHours struct {
 	Zone       *time.Location
 }
 
-// LineConfig is a point-to-point serial line with one device.
+// LineConfig is a serial line. With one device it is a point-to-point line, on
+// which the device speaks first and, with Poll, is also polled. With more it is
+// a bus, on which nobody speaks unless polled (engage.md section 6).
 type LineConfig struct {
-	Port   string
-	Baud   int
+	Port    string
+	Baud    int
+	Devices []LineDevice // at least one; a bus polls them in this order
+	Poll    bool         // a line with one device is polled too; a bus always is
+}
+
+// Bus reports whether the line is a bus.
+func (c LineConfig) Bus() bool { return len(c.Devices) > 1 }
+
+// LineDevice is a device on a serial line, and what it is for the site: a
+// reader or a lock, of which the other is empty.
+type LineDevice struct {
 	Device site.DeviceName
 	Reader site.ReaderID
+	Door   site.DoorID // a lock's
 }

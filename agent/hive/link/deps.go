@@ -17,10 +17,14 @@ type Deps struct {
 	Nonces    Nonces
 	Vend      Vender
 	Events    Events
-	Swordfish Swordfish         // nil: swordfish is an invalid operation
-	Ports     hal.Ports         // opens the serial lines
-	Clock     func() site.Clock // nil: the system's, not trusted
-	Log       *slog.Logger      // nil: discard
+	Swordfish Swordfish // nil: swordfish is an invalid operation
+	Ports     hal.Ports // opens the serial lines
+	Counters  Counters  // nil: nothing is polled or ordered; must be there for a bus
+	// Due says whether a lock on a line should call for its door file, which
+	// its next poll then tells it. It must not wait. nil: never.
+	Due   func(site.DeviceName) bool
+	Clock func() site.Clock // nil: the system's, not trusted
+	Log   *slog.Logger      // nil: discard
 }
 
 // Via says how a request came.
@@ -82,6 +86,15 @@ type Nonces interface {
 	SawVersion2(device site.DeviceName) (bool, error)
 }
 
+// Counters keeps the counter of what the agent sends to each device. It must be
+// safe for concurrent use.
+type Counters interface {
+	// NextCounter returns a number larger than every one that it returned for
+	// the device before, also before a restart. It is asked for each poll, so
+	// it should not write to the disk each time.
+	NextCounter(device site.DeviceName) (uint64, error)
+}
+
 // VendAsk asks for one credit of the badge's member.
 type VendAsk struct {
 	Device  site.DeviceName
@@ -124,9 +137,11 @@ type Call struct {
 	Via          Via
 }
 
-// Swordfish handles the calls of locks without IP. body is JSON of at most
-// hive.MaxBytes, or empty. An error, or a body that is not such, is answered as
-// a signed refusal with the reason fault.
+// Swordfish handles the calls of locks without IP. A call's body that came in
+// parts is whole here. The body returned is at most MaxBody bytes, or empty; over
+// HTTP, and on a line where it travels in one piece, it must be JSON. An error,
+// or a body that is not such, is answered as a signed refusal with the reason
+// fault.
 type Swordfish interface {
 	Call(ctx context.Context, call Call) (status int, body []byte, err error)
 }

@@ -45,7 +45,7 @@ type Line struct {
 func newLine(s *Server, cfg LineConfig) *Line {
 	return &Line{
 		s: s, cfg: cfg, ready: make(chan struct{}),
-		log: s.log.With("port", cfg.Port, "device", string(cfg.Device)),
+		log: s.log.With("port", cfg.Port, "device", string(cfg.Devices[0].Device)),
 	}
 }
 
@@ -56,21 +56,11 @@ func (l *Line) String() string { return "hive line " + l.cfg.Port }
 // success: a reader that is unplugged keeps no door from being ready.
 func (l *Line) Ready() <-chan struct{} { return l.ready }
 
-// LineStats is what became of a line so far.
-type LineStats struct {
-	Port     string
-	Device   site.DeviceName
-	Reader   site.ReaderID
-	Offline  bool   // the port cannot be used
-	Answered uint64 // envelopes, refused ones included
-	Bad      uint64 // lines that were too long or no envelope
-}
-
 // Stats returns the line's counts for status. It may be called at any time.
 func (l *Line) Stats() LineStats {
 	return LineStats{
-		Port: l.cfg.Port, Device: l.cfg.Device, Reader: l.cfg.Reader,
-		Offline: l.offline.Load(), Answered: l.answered.Load(), Bad: l.bad.Load(),
+		Port: l.cfg.Port, Offline: l.offline.Load(), Answered: l.answered.Load(), Bad: l.bad.Load(),
+		Devices: []DeviceStats{{LineDevice: l.cfg.Devices[0], Offline: l.offline.Load()}},
 	}
 }
 
@@ -149,10 +139,10 @@ func (l *Line) serve(ctx context.Context, port hal.Port) (worked bool, err error
 
 // answer returns the reply to one line with its end, or nil.
 func (l *Line) answer(line []byte) []byte {
-	reply, _, device, err := l.s.answer(nil, line, origin{via: ViaSerial, device: l.cfg.Device, reader: l.cfg.Reader})
+	reply, _, device, err := l.s.answer(nil, line, origin{via: ViaSerial, device: l.cfg.Devices[0].Device, reader: l.cfg.Devices[0].Reader})
 	if err != nil {
 		l.skipped()
-		if device != l.cfg.Device {
+		if device != l.cfg.Devices[0].Device {
 			return nil
 		}
 		return append(reply, '\n')
@@ -163,7 +153,7 @@ func (l *Line) answer(line []byte) []byte {
 
 func (l *Line) skipped() {
 	l.bad.Add(1)
-	l.s.faults.add(l.cfg.Device, causeLine)
+	l.s.faults.add(l.cfg.Devices[0].Device, causeLine)
 }
 
 // lost records the port's loss, once.
@@ -185,14 +175,14 @@ func (l *Line) back() {
 
 func (l *Line) supervise(cleared bool) {
 	l.s.record(site.Event{
-		Kind: site.KindFault, Device: l.cfg.Device, Reader: l.cfg.Reader, Door: l.door(),
+		Kind: site.KindFault, Device: l.cfg.Devices[0].Device, Reader: l.cfg.Devices[0].Reader, Door: l.door(),
 		Text: "reader offline", Cleared: cleared,
 	})
 }
 
 // door returns the device's door where it has just one.
 func (l *Line) door() (door site.DoorID) {
-	for _, d := range l.s.devices[l.cfg.Device].Items {
+	for _, d := range l.s.devices[l.cfg.Devices[0].Device].Items {
 		if door != "" && door != d {
 			return ""
 		}

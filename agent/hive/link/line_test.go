@@ -27,7 +27,7 @@ import (
 func lineServer(t testing.TB, w *world, ports hal.Ports) (*link.Server, *link.Line) {
 	t.Helper()
 	cfg, deps := testConfig(), w.deps()
-	cfg.Lines = []link.LineConfig{{Port: "tty", Baud: 115200, Device: "shed", Reader: "shed-in"}}
+	cfg.Lines = []link.LineConfig{{Port: "tty", Baud: 115200, Devices: []link.LineDevice{{Device: "shed", Reader: "shed-in"}}}}
 	deps.Ports = ports
 	s, err := link.New(cfg, deps)
 	if err != nil {
@@ -137,7 +137,7 @@ func TestLine(t *testing.T) {
 				if got := r.ask(`{"badge":1052895,"item":"shed_door","version":2,"nonce":"` + n + `"}`); got["access"] != true {
 					t.Errorf("got %v", got)
 				}
-				want := link.LineStats{Port: "tty", Device: "shed", Reader: "shed-in", Answered: 2, Bad: tt.bad}
+				want := link.LineStats{Port: "tty", Answered: 2, Bad: tt.bad, Devices: []link.DeviceStats{{LineDevice: link.LineDevice{Device: "shed", Reader: "shed-in"}}}}
 				if tt.bad == 0 { // what was answered before was an envelope
 					want.Answered += uint64(len(tt.want))
 				}

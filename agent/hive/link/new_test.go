@@ -12,7 +12,7 @@ import (
 
 func TestNewRefuses(t *testing.T) {
 	line := func(port string, c *link.Config, device int) {
-		c.Lines = append(c.Lines, link.LineConfig{Port: port, Baud: 9600, Device: c.Devices[device].Name})
+		c.Lines = append(c.Lines, link.LineConfig{Port: port, Baud: 9600, Devices: []link.LineDevice{{Device: c.Devices[device].Name}}})
 	}
 	tests := []struct {
 		name, want string
@@ -24,10 +24,12 @@ func TestNewRefuses(t *testing.T) {
 		{"named twice", `hive: device "one": named twice`, func(c *link.Config, _ *link.Deps) { c.Devices[1].Name = "one" }},
 		{"no version", `hive: device "one": versions are none of 1 and 2`, func(c *link.Config, _ *link.Deps) { c.Devices[0].Versions = 0 }},
 		{"line without ports", "hive: lines without ports: a dependency is missing", func(c *link.Config, d *link.Deps) { d.Ports = nil; line("a", c, 1) }},
-		{"line of nobody", `hive: line a: device "zz" is not known`, func(c *link.Config, _ *link.Deps) { c.Lines = []link.LineConfig{{Port: "a", Device: "zz"}} }},
+		{"line of nobody", `hive: line a: device "zz" is not known`, func(c *link.Config, _ *link.Deps) {
+			c.Lines = []link.LineConfig{{Port: "a", Devices: []link.LineDevice{{Device: "zz"}}}}
+		}},
 		{"line of a version-1 device", `hive: line a: device "one" may speak version 1 only, a line speaks version 2`, func(c *link.Config, _ *link.Deps) { line("a", c, 0) }},
-		{"one port twice", `hive: line a: port or device "both" is also on line a`, func(c *link.Config, _ *link.Deps) { line("a", c, 1); line("a", c, 2) }},
-		{"one device twice", `hive: line b: port or device "two" is also on line a`, func(c *link.Config, _ *link.Deps) { line("a", c, 1); line("b", c, 1) }},
+		{"one port twice", `hive: line a: is named twice`, func(c *link.Config, _ *link.Deps) { line("a", c, 1); line("a", c, 2) }},
+		{"one device twice", `hive: line b: device "two" is also on line a`, func(c *link.Config, _ *link.Deps) { line("a", c, 1); line("b", c, 1) }},
 		{"one key twice", `hive: line b: devices "two" and "both" share a key`, func(c *link.Config, _ *link.Deps) {
 			c.Devices[2].Key = c.Devices[1].Key
 			line("a", c, 1)

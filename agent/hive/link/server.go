@@ -115,26 +115,60 @@ func (s *Server) addDevice(d DeviceConfig) error {
 }
 
 // addLine refuses lines that could not work, and a key that two devices on
-// lines share: with it one line's packet would pass on the other.
+// lines share: with it one device's packet would pass for the other's.
 func (s *Server) addLine(c LineConfig) error {
-	d := s.devices[c.Device]
 	switch {
 	case s.deps.Ports == nil:
 		return errors.New("hive: lines without ports: a dependency is missing")
-	case d == nil:
-		return fmt.Errorf("hive: line %s: device %q is not known", c.Port, c.Device)
-	case d.Versions&Version2 == 0:
-		return fmt.Errorf("hive: line %s: device %q may speak version 1 only, a line speaks version 2", c.Port, c.Device)
+	case len(c.Devices) == 0:
+		return fmt.Errorf("hive: line %s: has no device", c.Port)
+	case (c.Bus() || c.Poll) && s.deps.Counters == nil:
+		return fmt.Errorf("hive: line %s is polled without counters: a dependency is missing", c.Port)
 	}
-	for _, other := range s.lines {
-		if other.cfg.Port == c.Port || other.cfg.Device == c.Device {
-			return fmt.Errorf("hive: line %s: port or device %q is also on line %s", c.Port, c.Device, other.cfg.Port)
-		}
-		if bytes.Equal(s.devices[other.cfg.Device].Key, d.Key) {
-			return fmt.Errorf("hive: line %s: devices %q and %q share a key", c.Port, other.cfg.Device, c.Device)
+	for i, d := range c.Devices {
+		if err := s.lineDevice(c, d.Device, c.Devices[:i]); err != nil {
+			return err
 		}
 	}
+	c.Devices = slices.Clone(c.Devices)
 	s.lines = append(s.lines, newLine(s, c))
+	return nil
+}
+
+// lineDevice checks one device of a line against those before it, on this line
+// and others.
+func (s *Server) lineDevice(c LineConfig, name site.DeviceName, before []LineDevice) error {
+	d := s.devices[name]
+	switch {
+	case d == nil:
+		return fmt.Errorf("hive: line %s: device %q is not known", c.Port, name)
+	case d.Versions&Version2 == 0:
+		return fmt.Errorf("hive: line %s: device %q may speak version 1 only, a line speaks version 2", c.Port, name)
+	}
+	with := func(port string, other site.DeviceName) error {
+		switch {
+		case other == name:
+			return fmt.Errorf("hive: line %s: device %q is also on line %s", c.Port, name, port)
+		case bytes.Equal(s.devices[other].Key, d.Key):
+			return fmt.Errorf("hive: line %s: devices %q and %q share a key", c.Port, other, name)
+		}
+		return nil
+	}
+	for _, l := range s.lines {
+		if l.cfg.Port == c.Port {
+			return fmt.Errorf("hive: line %s: is named twice", c.Port)
+		}
+		for _, other := range l.cfg.Devices {
+			if err := with(l.cfg.Port, other.Device); err != nil {
+				return err
+			}
+		}
+	}
+	for _, other := range before {
+		if err := with(c.Port, other.Device); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
