@@ -194,8 +194,8 @@ func credentialStateCommand(e *env, verb string, state site.CredentialState, sho
 	if state != site.CredentialActive {
 		long += `
 
-Doors of this agent refuse it from now on. Wi-Fi locks keep their own copy of the
-rights: those that still open for it are named, and until when.`
+Doors of this agent refuse it from now on. Locks keep their own copy of the rights:
+those that still open for it are named, and until when (still_opens with --json).`
 	}
 	return &cobra.Command{Use: verb + " CREDENTIAL", Short: short, Long: long, Args: cobra.ExactArgs(1),
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
@@ -219,7 +219,8 @@ func credentialReplaceCommand(e *env) *cobra.Command {
 	var pin pinFlags
 	c := &cobra.Command{Use: "replace CREDENTIAL", Short: "Give the holder another card with the same rights and revoke this one", Args: cobra.ExactArgs(1),
 		Long: `Adds a new card for the same holder, with the same rights, levels, function and
-validity, and revokes the old one, in one change. The new card is named by
+validity, and revokes the old one, in one change. The locks that still open for the
+old one are named, and until when. The new card is named by
 --format, --facility, --card or --bits, or read at a --reader. A PIN belongs to
 its card: give the new one its own with --pin or --pin-stdin.
 ` + credentialHelp + "\n" + visible,
@@ -316,10 +317,13 @@ func credentialRemoveCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "remove CREDENTIAL", Short: "Remove a revoked credential", Args: cobra.ExactArgs(1),
 		Long: "Removes a credential that is revoked. Its card is then unknown, and a record of\nanother source may let it pass.\n" + credentialHelp,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
-			var v control.CredentialView
-			if err := c.Do(ctx, http.MethodDelete, credentialPath(args[0], ""), nil, &v); err != nil {
+			var a control.StateAnswer
+			if err := c.Do(ctx, http.MethodDelete, credentialPath(args[0], ""), nil, &a); err != nil {
 				return err
 			}
-			return e.say(v, "%s is removed", named(v))
+			if err := e.say(a, "%s is removed", named(a.CredentialView)); err != nil || e.json {
+				return err
+			}
+			return e.showStillOpens(a.StillOpens, "it")
 		})}
 }

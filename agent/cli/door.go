@@ -60,6 +60,7 @@ func orDash(s string) string {
 
 func doorShowCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "show ID", Short: "Show one door", Args: cobra.ExactArgs(1),
+		Long: "Shows one door.\n" + wifiHelp + "\n`gatehouse lock show ID` shows a lock of any kind.", ValidArgsFunction: e.completeDoors,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
 			d, err := getDoor(ctx, c, args[0])
 			if err != nil {
@@ -82,6 +83,9 @@ func getDoor(ctx context.Context, c *control.Client, id string) (site.DoorStatus
 			return d, nil
 		}
 	}
+	if l, err := getLock(ctx, c, id); err == nil {
+		return site.DoorStatus{}, fmt.Errorf("door %s: it is a lock (%s) without live state: see gatehouse lock show %s", id, l.Line, l.ID)
+	}
 	return site.DoorStatus{}, fmt.Errorf("door %s: not found", id)
 }
 
@@ -90,6 +94,7 @@ func doorPath(id, what string) string { return "/v1/doors/" + url.PathEscape(id)
 func doorUnlockCommand(e *env) *cobra.Command {
 	var d time.Duration
 	c := &cobra.Command{Use: "unlock ID", Short: "Unlock a door for a moment", Args: cobra.ExactArgs(1),
+		Long: "Unlocks a door for a moment.\n" + wifiHelp, ValidArgsFunction: e.completeDoors,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
 			if d < 0 {
 				return usagef("--for %s: a time cannot be negative", d)
@@ -105,6 +110,7 @@ func doorUnlockCommand(e *env) *cobra.Command {
 
 func doorLockCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "lock ID", Short: "End a pulse and what holds the door unlocked", Args: cobra.ExactArgs(1),
+		Long: "Ends a pulse and what holds the door unlocked.\n" + wifiHelp, ValidArgsFunction: e.completeDoors,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
 			if err := c.Do(ctx, http.MethodPost, doorPath(args[0], "lock"), struct{}{}, nil); err != nil {
 				return err
@@ -120,7 +126,8 @@ func doorLockCommand(e *env) *cobra.Command {
 func doorModeCommand(e *env) *cobra.Command {
 	var end string
 	c := &cobra.Command{Use: "mode ID MODE", Short: "Override a door's mode: secured, passage, frozen_secured, frozen_passage, disabled; auto ends it",
-		Args: cobra.ExactArgs(2),
+		Long: "Overrides a door's mode: secured, passage, frozen_secured, frozen_passage or\ndisabled. The mode auto ends the override and gives the door back to its schedule.\n" + wifiHelp,
+		Args: cobra.ExactArgs(2), ValidArgsFunction: e.completeDoorMode,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
 			if args[1] == "auto" {
 				if end != "" {
@@ -194,6 +201,10 @@ func doorLockdownCommand(e *env) *cobra.Command {
 	var t targetFlags
 	var end string
 	c := &cobra.Command{Use: "lockdown [ID]", Short: "Lock down a door, an area or the site at once", Args: cobra.MaximumNArgs(1),
+		Long: `Locks down a door, an area or the site at once. It says which doors were reached,
+and ends with 1 and their names when some were not. Wi-Fi locks are not reached by
+--all and are named: they go on opening for their cards.
+` + wifiHelp, ValidArgsFunction: e.completeDoors,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			until, err := parseTime(end, e.now())
 			if err != nil {
@@ -213,6 +224,7 @@ func doorLockdownCommand(e *env) *cobra.Command {
 func doorReleaseCommand(e *env) *cobra.Command {
 	var t targetFlags
 	c := &cobra.Command{Use: "release [ID]", Short: "End a lockdown", Args: cobra.MaximumNArgs(1),
+		Long: "Ends a lockdown. It says which doors were reached, and ends with 1 and the names of\nthose that were not.\n" + wifiHelp, ValidArgsFunction: e.completeDoors,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.siteWide(cmd.Context(), &t, args, "/v1/release", map[string]any{}, "released")
 		}}
@@ -228,23 +240,40 @@ func (e *env) siteWide(ctx context.Context, t *targetFlags, args []string, path 
 	}
 	in["target"] = target
 	var reached control.Reached
-	if err := e.client().Do(ctx, http.MethodPost, path, in, &reached); err != nil {
-		return err
+	err = e.client().Do(ctx, http.MethodPost, path, in, &reached)
+	if err != nil {
+		refusal, ok := errors.AsType[*control.Refusal](err)
+		if !ok || refusal.Reached == nil {
+			return err
+		}
+		reached = *refusal.Reached // some doors: who asked must know which
 	}
+	return errors.Join(e.showReached(reached, said), err)
+}
+
+// showReached says which doors a command reached.
+func (e *env) showReached(reached control.Reached, said string) error {
 	if e.json {
 		return e.printJSON(reached)
 	}
+	if err := e.done("%s: %s", said, joinDoors(reached.Doors)); err != nil || len(reached.NoLine) == 0 {
+		return err
+	}
+	return e.done("NOT reached, Wi-Fi locks that go on opening for their cards: %s", joinDoors(reached.NoLine))
+}
+
+func joinDoors(ids []site.DoorID) string {
 	var names []string
-	for _, d := range reached.Doors {
+	for _, d := range ids {
 		names = append(names, string(d))
 	}
-	return e.done("%s: %s", said, strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 func doorTestCommand(e *env) *cobra.Command {
 	var click bool
 	var d time.Duration
-	c := &cobra.Command{Use: "test ID", Short: "Show live inputs and click the strike", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "test ID", Short: "Show live inputs and click the strike", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeDoors,
 		Long: `Clicks the strike once (an unlock of one second, recorded as a command) and
 then shows each change of the door's contact, exit button and lock until the
 time is over or it is interrupted.`,

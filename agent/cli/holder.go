@@ -150,16 +150,20 @@ func holderEraseCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "erase HOLDER", Short: "Take a holder's name away, in the past too, and revoke its credentials", Args: cobra.ExactArgs(1),
 		Long: `Replaces the name of a holder by a pseudonym, revokes all its credentials and
 forgets their PINs. Events keep a holder's id and not its name, so those of the
-past show the pseudonym from now on. This cannot be undone.
+past show the pseudonym from now on. This cannot be undone. The locks that still
+open for one of its cards are named, and until when.
 
 To keep nothing at all, remove the credentials (credential remove) and then the
 holder (holder remove).`,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, args []string) error {
-			var h site.Holder
+			var h control.Erased
 			if err := c.Do(ctx, http.MethodPost, holderPath(args[0], "/erase"), nil, &h); err != nil {
 				return err
 			}
-			return e.say(h, "holder %s is now %q; its credentials are revoked", h.ID, h.Name)
+			if err := e.say(h, "holder %s is now %q; its credentials are revoked", h.ID, h.Name); err != nil || e.json {
+				return err
+			}
+			return e.showStillOpens(h.StillOpens, "a card of it")
 		})}
 }
 

@@ -137,7 +137,7 @@ func TestEnrolAndPIN(t *testing.T) {
 	}
 	a.next = b
 	code, stdout, stderr = a.run("credential", "replace", string(id), "--reader", "front-in", "--json")
-	if code != 0 || !strings.Contains(stdout, `"had_pin":true`) || !strings.Contains(stdout, `"locks":[]`) {
+	if code != 0 || !strings.Contains(stdout, `"had_pin":true`) || !strings.Contains(stdout, `"still_opens":[]`) {
 		t.Errorf("%d %s%s", code, stdout, stderr)
 	}
 	next := ids.FindAllString(stdout, 2)[1]

@@ -66,6 +66,7 @@ func (e *env) showStatus(st control.Status) error {
 	if err := e.table(e.doorRows(st.Doors)); err != nil {
 		return err
 	}
+	e.showLockLines(st.Locks, st.Pending)
 	for _, r := range st.Readers {
 		fmt.Fprintf(e.out, "reader %s (%s) at %s: %s\n", r.ID, r.Kind, r.Door, word(r.Fault == "", "ok", r.Fault))
 	}

@@ -113,7 +113,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong use.`,
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "answer in JSON")
 	root.AddCommand(
 		runCommand(e), agentCommand(e), simHolderCommand(e), checkCommand(e), settingsCommand(e),
-		statusCommand(e), doctorCommand(e), doorCommand(e),
+		statusCommand(e), doctorCommand(e), doorCommand(e), lockCommand(e),
 		holderCommand(e), credentialCommand(e), rightCommand(e), levelCommand(e), scheduleCommand(e), holidayCommand(e), areaCommand(e),
 		eventsCommand(e), alarmsCommand(e), notifyCommand(e), certCommand(e), fireCommand(e), whyCommand(e), adminCommand(e), versionCommand(e), manCommand(e),
 	)

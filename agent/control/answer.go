@@ -15,6 +15,8 @@ type refused struct {
 	Error  string  `json:"error"`
 	Faults []Wrong `json:"faults,omitempty"` // of an import
 	More   int     `json:"more,omitempty"`   // faults that are not listed
+
+	*Reached // of a site-wide command that reached some doors
 }
 
 // Wrong is one record of an import that is at fault.
@@ -31,6 +33,9 @@ func refusalOf(err error) refused {
 			out.Faults = append(out.Faults, Wrong{re.Record, re.Field, re.Err.Error()})
 		}
 		out.More = ie.More
+	}
+	if pe, ok := errors.AsType[*partly](err); ok {
+		out.Reached = &pe.Reached
 	}
 	return out
 }

@@ -156,6 +156,8 @@ type Refusal struct {
 	Text   string
 	Faults []Wrong // of an import: the first ones
 	More   int     // faults that are not listed
+	// Reached, of a site-wide command, are the doors that it reached all the same.
+	Reached *Reached
 }
 
 // Error is the agent's own text.
@@ -166,5 +168,5 @@ func refusal(data []byte) error {
 	if json.Unmarshal(data, &e) != nil || e.Error == "" {
 		return &Refusal{Text: "agent: " + string(bytes.TrimSpace(data))}
 	}
-	return &Refusal{Text: e.Error, Faults: e.Faults, More: e.More}
+	return &Refusal{Text: e.Error, Faults: e.Faults, More: e.More, Reached: e.Reached}
 }

@@ -169,10 +169,11 @@ func (s *server) removeCredential(w http.ResponseWriter, r *http.Request) error 
 	if c.State != site.CredentialRevoked {
 		return fmt.Errorf("%w: credential %s is %s: revoke it first", ErrRefused, c.ID, c.State)
 	}
+	open := s.stillOpens(c.ID) // now: a credential that is gone has no card to look for
 	if _, err := s.change(r, st, ErrRefused, store.DeleteCredential{ID: c.ID}); err != nil {
 		return err
 	}
-	return ok(w, CredentialView{c, st.HolderName(c.Holder)})
+	return ok(w, StateAnswer{CredentialView{c, st.HolderName(c.Holder)}, open})
 }
 
 func (s *server) setState(w http.ResponseWriter, r *http.Request) error {

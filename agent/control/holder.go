@@ -17,6 +17,13 @@ type HolderView struct {
 	Credentials []CredentialView `json:"credentials"`
 }
 
+// Erased is what became of a holder, and which locks open for one of its cards
+// until they call.
+type Erased struct {
+	site.Holder
+	StillOpens []StillOpen `json:"still_opens"`
+}
+
 // Personal is one line of a person's data (holder export): exactly one member
 // is set. The holder comes first, then credentials, then events.
 type Personal struct {
@@ -180,7 +187,9 @@ func (s *server) eraseHolder(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.Name = pseudonym(h.ID)
 	ops := []store.Op{store.PutHolder{ID: h.ID, Name: h.Name}}
+	var ids []site.CredentialID
 	err = st.Credentials(r.Context(), store.Filter{Holder: h.ID, Source: site.SourceOperator}, func(c site.Credential) error {
+		ids = append(ids, c.ID)
 		ops = append(ops, store.SetState{ID: c.ID, State: site.CredentialRevoked}, store.SetPIN{ID: c.ID, ClearPIN: true})
 		return nil
 	})
@@ -190,7 +199,7 @@ func (s *server) eraseHolder(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.change(r, st, ErrRefused, ops...); err != nil {
 		return err
 	}
-	return ok(w, h)
+	return ok(w, Erased{h, s.stillOpens(ids...)})
 }
 
 // exportHolder streams all that the site keeps of one person.

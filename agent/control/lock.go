@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -55,6 +56,20 @@ func (v *TableVersion) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// ticksAD1 is the Unix epoch in the versions' ticks of 100 ns since the year 1.
+const ticksAD1 = 62135596800 * 1e7
+
+// Made returns when the table was made, which is what the version counts; the zero
+// time for no table, and for a number that is no time of this or the last century.
+func (v TableVersion) Made() time.Time {
+	ticks := int64(v) - ticksAD1
+	t := time.Unix(ticks/1e7, ticks%1e7*100).UTC()
+	if v == 0 || t.Year() < 1970 || t.Year() > 2200 {
+		return time.Time{}
+	}
+	return t
+}
+
 // FullFile is the number of changes of a lock that gets a whole table.
 const FullFile = -1
 
@@ -75,7 +90,9 @@ type LockStatus struct {
 	Late   bool      `json:"late"`            // it did not call when it was expected to
 
 	Has         TableVersion `json:"has"`                   // the table that it said it stored
-	Want        TableVersion `json:"want"`                  // the newest one offered
+	HasMade     time.Time    `json:"has_made,omitzero"`     // filled in by control from Has
+	Want        TableVersion `json:"want"`                  // the one that it is to have; 0 while that has no version yet
+	Sent        time.Time    `json:"sent,omitzero"`         // when Want was offered
 	Behind      bool         `json:"behind"`                // the policy has changed what it should have
 	BehindSince time.Time    `json:"behind_since,omitzero"` // zero also where that is not known
 	Changes     int          `json:"changes"`               // that it lacks; FullFile: it gets the whole table
@@ -84,8 +101,18 @@ type LockStatus struct {
 	Losses      []string     `json:"losses"`                // what it cannot hold as the policy says it; never a card
 	Lost        int          `json:"lost"`                  // how many there are in all, listed or not
 
-	Refused   string    `json:"refused,omitempty"` // why a call of it was refused the last time
+	// Refused says why a call of it was refused the last time. It is history where
+	// RefusedAt is not after Called.
+	Refused   string    `json:"refused,omitempty"`
 	RefusedAt time.Time `json:"refused_at,omitzero"`
+
+	Mode  string     `json:"mode,omitempty"` // by its last audit that tells one
+	Alarm site.Alarm `json:"alarm"`          // the worst that its audits left standing
+	// ConfigWaits: settings that the host has for it are given to it at its next call.
+	ConfigWaits bool `json:"config_waits,omitempty"`
+
+	SaysName  string `json:"says_name,omitempty"` // its own name and model, as it was commissioned
+	SaysModel string `json:"says_model,omitempty"`
 
 	Battery  string   `json:"battery,omitempty"`       // as it says; "low" and "critical" are found wrong
 	Main     float64  `json:"battery_main,omitempty"`  // volts
@@ -144,6 +171,8 @@ type StillOpen struct {
 	Lock  site.DoorID `json:"lock"`
 	Until time.Time   `json:"until,omitzero"` // about when it will have called; zero: nobody can say
 	Line  LockLine    `json:"line"`
+	// Unsure: what the lock has is not known, so it may open or not.
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // LockBook is all locks: those of the settings and those that wait for a name.
@@ -175,7 +204,7 @@ func (s *server) lockBook() LockBook {
 	b.Pending = append(b.Pending, s.Locks.PendingLocks()...)
 	for i := range b.Locks {
 		l := &b.Locks[i]
-		l.State = StateOf(l)
+		l.State, l.HasMade = StateOf(l), l.Has.Made()
 		if l.Losses == nil {
 			l.Losses = []string{}
 		}
@@ -206,23 +235,55 @@ func (s *server) lockShow(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, v)
 }
 
-// stillOpens asks which locks still open for one of some credentials, each lock
-// once with the latest end. It is asked when a change is made: a lock that
-// called in the meantime is none of them.
+// explained says of a command that found no door that it was meant for a Wi-Fi
+// lock, which nobody can command.
+func (s *server) explained(id site.DoorID, err error) error {
+	if s.Locks == nil || !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	for _, l := range s.Locks.LockList() {
+		if l.ID == id && l.Line == LockWiFi {
+			return fmt.Errorf("%w: lock %s has no live line: a Wi-Fi lock calls by itself and takes no commands", ErrRefused, id)
+		}
+	}
+	return err
+}
+
+// lineless returns the Wi-Fi locks, which a command to all doors does not reach.
+func (s *server) lineless(t Target) []site.DoorID {
+	if s.Locks == nil || !t.All {
+		return nil
+	}
+	var out []site.DoorID
+	for _, l := range s.Locks.LockList() {
+		if l.Line == LockWiFi {
+			out = append(out, l.ID)
+		}
+	}
+	return out
+}
+
+// stillOpens asks which locks still open for one of some credentials: each lock
+// once, with the latest end. Ask when a change is made: a lock that called in the
+// meantime is none of them.
 func (s *server) stillOpens(ids ...site.CredentialID) []StillOpen {
 	out := []StillOpen{}
 	if s.Locks == nil {
 		return out
 	}
+	at := map[site.DoorID]int{}
 	for _, id := range ids {
 		for _, o := range s.Locks.StillOpens(id) {
-			i := slices.IndexFunc(out, func(v StillOpen) bool { return v.Lock == o.Lock })
-			switch {
-			case i < 0:
+			i, known := at[o.Lock]
+			if !known {
+				at[o.Lock] = len(out)
 				out = append(out, o)
-			case o.Until.IsZero() || !out[i].Until.IsZero() && o.Until.After(out[i].Until):
-				out[i].Until = o.Until
+				continue
 			}
+			if was := &out[i]; o.Until.IsZero() || !was.Until.IsZero() && o.Until.After(was.Until) {
+				was.Until = o.Until
+			}
+			out[i].Unsure = out[i].Unsure && o.Unsure
 		}
 	}
 	return out

@@ -150,9 +150,10 @@ func (s *server) doors(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *server) inputs(w http.ResponseWriter, r *http.Request) error {
-	in, err := s.Doors.Inputs(site.DoorID(r.PathValue("id")))
+	id := site.DoorID(r.PathValue("id"))
+	in, err := s.Doors.Inputs(id)
 	if err != nil {
-		return err
+		return s.explained(id, err)
 	}
 	return ok(w, in)
 }
@@ -187,15 +188,17 @@ func (s *server) unlock(w http.ResponseWriter, r *http.Request) error {
 	if c.For < 0 {
 		return fmt.Errorf("%w: unlock for %s: a time cannot be negative", ErrInput, time.Duration(c.For))
 	}
-	if err := s.Doors.UnlockDoor(r.Context(), site.DoorID(r.PathValue("id")), time.Duration(c.For), cli); err != nil {
-		return err
+	id := site.DoorID(r.PathValue("id"))
+	if err := s.Doors.UnlockDoor(r.Context(), id, time.Duration(c.For), cli); err != nil {
+		return s.explained(id, err)
 	}
 	return ok(w, struct{}{})
 }
 
 func (s *server) lock(w http.ResponseWriter, r *http.Request) error {
-	if err := s.Doors.LockDoor(r.Context(), site.DoorID(r.PathValue("id")), cli); err != nil {
-		return err
+	id := site.DoorID(r.PathValue("id"))
+	if err := s.Doors.LockDoor(r.Context(), id, cli); err != nil {
+		return s.explained(id, err)
 	}
 	return ok(w, struct{}{})
 }
@@ -213,7 +216,7 @@ func (s *server) mode(w http.ResponseWriter, r *http.Request) error {
 		err = s.Doors.SetMode(r.Context(), id, c.Mode, c.Until, cli)
 	}
 	if err != nil {
-		return err
+		return s.explained(id, err)
 	}
 	return ok(w, struct{}{})
 }
@@ -221,6 +224,32 @@ func (s *server) mode(w http.ResponseWriter, r *http.Request) error {
 // Reached lists the doors that a site-wide command reached.
 type Reached struct {
 	Doors []site.DoorID `json:"doors"`
+	// NoLine are the Wi-Fi locks of the site, which a lockdown of all doors does
+	// not reach: they go on opening for their cards.
+	NoLine []site.DoorID `json:"no_line,omitempty"`
+}
+
+// partly is the error of a site-wide command that reached some doors and not
+// others.
+type partly struct {
+	Reached
+	err error // names those that were not
+}
+
+func (e *partly) Error() string { return e.err.Error() }
+
+func (e *partly) Unwrap() error { return e.err }
+
+// answerReached answers a site-wide command. A refusal has the doors that were
+// reached all the same.
+func answerReached(w http.ResponseWriter, out Reached, err error) error {
+	switch {
+	case err == nil:
+		return ok(w, out)
+	case len(out.Doors) > 0:
+		return &partly{out, err}
+	}
+	return err
 }
 
 // check wants exactly one member.
@@ -243,10 +272,7 @@ func (s *server) lockdown(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	doors, err := s.Doors.Lockdown(r.Context(), c.Target, c.Until, cli)
-	if err != nil {
-		return err
-	}
-	return ok(w, Reached{doors})
+	return answerReached(w, Reached{doors, s.lineless(c.Target)}, s.explained(c.Target.Door, err))
 }
 
 func (s *server) release(w http.ResponseWriter, r *http.Request) error {
@@ -255,10 +281,7 @@ func (s *server) release(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	doors, err := s.Doors.Release(r.Context(), c.Target, cli)
-	if err != nil {
-		return err
-	}
-	return ok(w, Reached{doors})
+	return answerReached(w, Reached{Doors: doors}, s.explained(c.Target.Door, err))
 }
 
 func (s *server) why(w http.ResponseWriter, r *http.Request) error {
