@@ -187,24 +187,9 @@ func waits(r site.Reason) bool {
 // bestRight finds the record's right at the door that holds, or else the one that
 // got furthest.
 func (e *eval) bestRight(c *site.Credential) {
-	for i := range c.Rights {
-		r := &c.Rights[i]
-		if r.Door != e.req.Door || r.Door == "" {
-			continue
-		}
-		var s *schedule
-		if r.Schedule != "" {
-			s, _ = e.p.schedule(c.Source, r.Schedule)
-		}
-		if e.offer(c, r.Schedule, s, "") {
+	for level, r := range e.p.rights(c, e.req.Door) {
+		if e.offer(c, r.id, r.schedule, level) {
 			return
-		}
-	}
-	for _, l := range c.Levels {
-		for _, r := range e.p.levelRights(c.Source, l, e.req.Door) {
-			if e.offer(c, r.id, r.schedule, l) {
-				return
-			}
 		}
 	}
 }

@@ -38,7 +38,8 @@ type levelRight struct {
 
 // schedule is a schedule cut into parts that do not cross midnight.
 type schedule struct {
-	days           [7][]span // by time.Weekday
+	key            scheduleKey // empty: it stands for none that is known
+	days           [7][]span   // by time.Weekday
 	holidays       []holidaySpan
 	ignoreHolidays bool
 }
@@ -103,6 +104,7 @@ func Compile(zone *time.Location, schedules []site.Schedule, levels []site.Level
 			continue
 		}
 		p.schedules[k] = compileSchedule(s)
+		p.schedules[k].key = k
 	}
 	p.compileLevels(levels)
 	return p
@@ -276,11 +278,7 @@ func (p *Policy) wallAt(t time.Time) wall {
 	if second < 0 { // before 1970
 		day, second = day-1, second+secondsPerDay
 	}
-	weekday := (day + int64(time.Thursday)) % 7 // 1970-01-01 was a Thursday
-	if weekday < 0 {
-		weekday += 7
-	}
-	return wall{time.Weekday(weekday), int(second / 60), int(day)}
+	return wall{weekday(int(day)), int(second / 60), int(day)}
 }
 
 // holds judges a schedule by the wall clock: granted, holiday or
@@ -291,7 +289,7 @@ func (p *Policy) holds(s *schedule, w wall) site.Reason {
 		if w.minute < sp.start || w.minute >= sp.end {
 			continue
 		}
-		if s.ignoreHolidays || !p.suspends(sp, w.day) {
+		if p.spanHolds(s, sp, w.day) {
 			return site.ReasonGranted
 		}
 		out = site.ReasonHoliday
@@ -300,11 +298,7 @@ func (p *Policy) holds(s *schedule, w wall) site.Reason {
 		if w.minute < sp.start || w.minute >= sp.end {
 			continue
 		}
-		day := w.day
-		if sp.late {
-			day--
-		}
-		if k, _ := p.holiday(day); k&sp.kinds == 0 {
+		if !p.named(sp, w.day) {
 			continue
 		}
 		if !p.suspends(sp.span, w.day) {
@@ -313,6 +307,21 @@ func (p *Policy) holds(s *schedule, w wall) site.Reason {
 		out = site.ReasonHoliday
 	}
 	return out
+}
+
+// spanHolds reports whether a span of a schedule's days of the week holds on a day
+// of that weekday.
+func (p *Policy) spanHolds(s *schedule, sp span, day int) bool {
+	return s.ignoreHolidays || !p.suspends(sp, day)
+}
+
+// named reports whether the day belongs to a holiday of the span's kinds.
+func (p *Policy) named(sp holidaySpan, day int) bool {
+	if sp.late {
+		day--
+	}
+	k, _ := p.holiday(day)
+	return k&sp.kinds != 0
 }
 
 // suspends reports whether the day is a holiday, and none of the kinds on which
