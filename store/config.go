@@ -21,6 +21,9 @@ type Config struct {
 	// MapSize is the size of the memory map that the policy file opens with,
 	// so that growth never waits for a reader. Zero: by the platform.
 	MapSize int
+	// Locks are the locks that keep their cards themselves: no change takes one
+	// over what its model holds (LockLimit). Each door once.
+	Locks []LockLimit
 }
 
 // Log is the event log as the store needs it. store/spool is one. All methods
