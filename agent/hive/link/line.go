@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/agent/hive"
 	"gatehouse/agent/site"
-	"gatehouse/hal"
 )
 
 // How a port that cannot be used is tried again, without end.
@@ -23,30 +23,67 @@ const (
 // which a line that was just opened is not yet known to work.
 const readTimeout = time.Second
 
-// Line is the task that owns one point-to-point serial line: it opens the port,
-// answers what comes, and opens it again when it is lost. Only version 2 and
-// only the line's own device are answered (engage.md section 6).
+// Line is the task that owns one serial line: it opens the port, answers what
+// comes, polls, sends orders and long bodies, and opens the port again when it is
+// lost. Only version 2 and only the line's own devices are answered (engage.md
+// section 6; docs/serial.md).
 //
-// A line that is no envelope is answered where it names the device; every bad
-// one is counted and skipped up to the next "\n". The port's loss is a fault
-// event "reader offline", recorded once, and cleared when the port was opened
-// and read again.
+// A message that is no envelope is answered where it names the device; every bad
+// one is counted and skipped up to the next "\n". A device that is offline, since
+// its port is lost or, where it is polled, since it is silent, is a fault event
+// "reader offline" or "lock offline", recorded once, and cleared when the port
+// was opened and read again or the device was heard.
 type Line struct {
 	s     *Server
 	cfg   LineConfig
 	log   *slog.Logger
+	peers []*peer
 	ready chan struct{}
 	tried sync.Once
+	wake  chan struct{} // capacity 1: there may be an order
 
 	answered, bad atomic.Uint64
 	offline       atomic.Bool
+
+	mu    sync.Mutex // guards up, queue and the stats of the peers; held for no wait
+	up    bool       // a session takes orders
+	queue []*job
+}
+
+// peer is a device on a line. Beside stats it belongs to the line's Run.
+type peer struct {
+	LineDevice
+	dev   *device
+	stats DeviceStats // guarded by Line.mu
+
+	// What one session knows.
+	due     time.Time       // of its next turn; zero: at once
+	asked   time.Time       // when it was last polled
+	silent  time.Time       // since when it says nothing; zero: nothing was sent yet
+	misses  int             // commands in a row without an answer
+	calling bool            // a call of it is being answered
+	held    []hive.Envelope // on a line of one device: what it sent meanwhile
+	out     *transfer       // a long body that goes to it
+	said    string          // the last refusal of a poll that was logged
+}
+
+// reset forgets what a session knew of the device.
+func (l *Line) reset(p *peer) {
+	p.drop()
+	l.s.dropParts(p.dev)
+	p.due, p.asked, p.silent, p.misses = time.Time{}, time.Time{}, time.Time{}, 0
+	p.calling, p.held = false, nil
 }
 
 func newLine(s *Server, cfg LineConfig) *Line {
-	return &Line{
-		s: s, cfg: cfg, ready: make(chan struct{}),
-		log: s.log.With("port", cfg.Port, "device", string(cfg.Devices[0].Device)),
+	l := &Line{
+		s: s, cfg: cfg, ready: make(chan struct{}), wake: make(chan struct{}, 1),
+		log: s.log.With("port", cfg.Port),
 	}
+	for _, d := range cfg.Devices {
+		l.peers = append(l.peers, &peer{LineDevice: d, dev: s.devices[d.Device], stats: DeviceStats{LineDevice: d}})
+	}
+	return l
 }
 
 // String names the task.
@@ -58,10 +95,21 @@ func (l *Line) Ready() <-chan struct{} { return l.ready }
 
 // Stats returns the line's counts for status. It may be called at any time.
 func (l *Line) Stats() LineStats {
-	return LineStats{
-		Port: l.cfg.Port, Offline: l.offline.Load(), Answered: l.answered.Load(), Bad: l.bad.Load(),
-		Devices: []DeviceStats{{LineDevice: l.cfg.Devices[0], Offline: l.offline.Load()}},
+	st := LineStats{Port: l.cfg.Port, Offline: l.offline.Load(), Answered: l.answered.Load(), Bad: l.bad.Load()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.peers {
+		st.Devices = append(st.Devices, p.stats)
 	}
+	return st
+}
+
+// polled reports whether the line's devices are polled.
+func (l *Line) polled() bool { return l.cfg.Poll || l.cfg.Bus() }
+
+// wire returns how long n bytes take on the line: ten bits each.
+func (l *Line) wire(n int) time.Duration {
+	return time.Duration(n) * 10 * time.Second / time.Duration(max(l.cfg.Baud, 300))
 }
 
 // Run serves the line until ctx ends, and then returns nil. It may be run
@@ -94,66 +142,25 @@ func (l *Line) session(ctx context.Context) (worked bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { // ends a Read and a Write that wait
-		defer close(closed)
-		_ = port.Close()
-	})
-	defer func() {
-		if stop() {
-			_ = port.Close()
-		} else {
-			<-closed
-		}
-	}()
+	var once sync.Once
+	shut := func() { once.Do(func() { _ = port.Close() }) }
+	stop := context.AfterFunc(ctx, shut) // ends a Read and a Write that wait
+	defer stop()
+	defer shut()
 	if err := port.SetReadTimeout(readTimeout); err != nil {
 		return false, err
 	}
-	return l.serve(ctx, port)
-}
-
-func (l *Line) serve(ctx context.Context, port hal.Port) (worked bool, err error) {
-	var lines splitter
-	buf := make([]byte, 4096)
-	for ctx.Err() == nil {
-		n, err := port.Read(buf)
-		if err != nil {
-			return worked, err
-		}
-		if !worked {
-			worked = true
-			l.back()
-		}
-		var failed error
-		lines.feed(buf[:n], func(line []byte) {
-			if reply := l.answer(line); reply != nil && failed == nil {
-				_, failed = port.Write(reply)
-			}
-		}, l.skipped)
-		if failed != nil {
-			return worked, failed
-		}
+	s := &session{
+		l: l, port: port, bus: l.cfg.Bus(), in: make(chan chunk), quit: make(chan struct{}),
+		done: make(chan answered, len(l.peers)),
 	}
-	return worked, nil
-}
-
-// answer returns the reply to one line with its end, or nil.
-func (l *Line) answer(line []byte) []byte {
-	reply, _, device, err := l.s.answer(nil, line, origin{via: ViaSerial, device: l.cfg.Devices[0].Device, reader: l.cfg.Devices[0].Reader})
-	if err != nil {
-		l.skipped()
-		if device != l.cfg.Devices[0].Device {
-			return nil
-		}
-		return append(reply, '\n')
-	}
-	l.answered.Add(1)
-	return append(reply, '\n')
-}
-
-func (l *Line) skipped() {
-	l.bad.Add(1)
-	l.s.faults.add(l.cfg.Devices[0].Device, causeLine)
+	defer func() {
+		shut()
+		s.end()
+	}()
+	s.begin()
+	err = s.serve(ctx)
+	return s.worked, err
 }
 
 // lost records the port's loss, once.
@@ -162,33 +169,74 @@ func (l *Line) lost(err error) {
 		return
 	}
 	l.log.Warn("hive line is offline", "err", err)
-	l.supervise(false)
-}
-
-// back records the end of a loss.
-func (l *Line) back() {
-	if l.offline.Swap(false) {
-		l.log.Info("hive line is back")
-		l.supervise(true)
+	for _, p := range l.peers {
+		l.setOffline(p, true)
 	}
 }
 
-func (l *Line) supervise(cleared bool) {
-	l.s.record(site.Event{
-		Kind: site.KindFault, Device: l.cfg.Devices[0].Device, Reader: l.cfg.Devices[0].Reader, Door: l.door(),
-		Text: "reader offline", Cleared: cleared,
-	})
+// back records the end of a loss. Devices that are polled are back when they
+// are heard.
+func (l *Line) back() {
+	if !l.offline.Swap(false) {
+		return
+	}
+	l.log.Info("hive line is back")
+	if !l.polled() {
+		l.setOffline(l.peers[0], false)
+	}
 }
 
-// door returns the device's door where it has just one.
-func (l *Line) door() (door site.DoorID) {
-	for _, d := range l.s.devices[l.cfg.Devices[0].Device].Items {
+// isOffline reports whether the device is offline.
+func (l *Line) isOffline(p *peer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return p.stats.Offline
+}
+
+// setOffline notes whether a device is offline and records a change.
+func (l *Line) setOffline(p *peer, offline bool) {
+	l.mu.Lock()
+	changed := p.stats.Offline != offline
+	p.stats.Offline = offline
+	l.mu.Unlock()
+	if !changed {
+		return
+	}
+	e := site.Event{
+		Kind: site.KindFault, Device: p.Device, Reader: p.Reader, Door: p.door(), Text: "reader offline", Cleared: !offline,
+	}
+	if p.Door != "" {
+		e.Text = "lock offline"
+	}
+	l.log.Info("hive device", "device", string(p.Device), "offline", offline)
+	l.s.record(e)
+}
+
+// count changes the stats of a device.
+func (l *Line) count(p *peer, f func(*DeviceStats)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(&p.stats)
+}
+
+// door returns the lock's door, or the device's where its items name just one.
+func (p *peer) door() (door site.DoorID) {
+	if p.Door != "" {
+		return p.Door
+	}
+	for _, d := range p.dev.Items {
 		if door != "" && door != d {
 			return ""
 		}
 		door = d
 	}
 	return door
+}
+
+// skipped counts a message that was no envelope. device is whose it may be.
+func (l *Line) skipped(device site.DeviceName) {
+	l.bad.Add(1)
+	l.s.faults.add(device, causeLine)
 }
 
 var _ fmt.Stringer = (*Line)(nil)

@@ -137,7 +137,7 @@ func TestLine(t *testing.T) {
 				if got := r.ask(`{"badge":1052895,"item":"shed_door","version":2,"nonce":"` + n + `"}`); got["access"] != true {
 					t.Errorf("got %v", got)
 				}
-				want := link.LineStats{Port: "tty", Answered: 2, Bad: tt.bad, Devices: []link.DeviceStats{{LineDevice: link.LineDevice{Device: "shed", Reader: "shed-in"}}}}
+				want := link.LineStats{Port: "tty", Answered: 2, Bad: tt.bad, Devices: []link.DeviceStats{{LineDevice: link.LineDevice{Device: "shed", Reader: "shed-in"}, Heard: now}}}
 				if tt.bad == 0 { // what was answered before was an envelope
 					want.Answered += uint64(len(tt.want))
 				}

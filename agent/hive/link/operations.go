@@ -132,6 +132,7 @@ func (s *Server) vendOnce(ctx context.Context, r *request, bits card.Bits, nonce
 	case !answer.NonceOK: // another packet with this nonce was faster
 		s.staleNonce(r, answer.Next)
 	default:
+		r.accepted = true
 		r.set("nonce_valid", hive.Boolean(true))
 		r.setNonce(answer.Next)
 		r.set("operation_valid", hive.Boolean(true))
@@ -161,35 +162,6 @@ func (s *Server) vended(r *request, answer VendAnswer) {
 func (r *request) sold(ok bool, text string) {
 	r.set("vend", hive.Boolean(ok))
 	r.set("error", hive.Text(text))
-	r.respond(true)
-}
-
-// swordfish hands a lock's call on (engage.md section 6).
-func (s *Server) swordfish(ctx context.Context, r *request) {
-	method, okMethod := r.data.Get("method").Text()
-	path, okPath := r.data.Get("path").Text()
-	body := r.data.Get("body")
-	if !okMethod || !okPath || body.Present() && body.Kind() != hive.Object {
-		r.set("error", hive.Text("A call needs method, path and body."))
-		r.respond(false)
-		r.status = http.StatusBadRequest
-		return
-	}
-	call := Call{Device: r.dev.Name, Method: method, Path: path, Via: r.from.via}
-	if body.Present() {
-		call.Body = []byte(body.Raw())
-	}
-	status, out, err := s.deps.Swordfish.Call(ctx, call)
-	answer := hive.Nothing()
-	if err == nil && len(out) > 0 {
-		answer, err = hive.Parse(out)
-	}
-	if err != nil {
-		s.fail(r, opSwordfish, err)
-		return
-	}
-	r.set("status", hive.Int(int64(status)))
-	r.set("body", answer)
 	r.respond(true)
 }
 

@@ -29,11 +29,25 @@ const (
 	opSwordfish  = "swordfish"
 )
 
+// The operations of what the agent sends, and of the answer to a poll of a
+// device that wants nothing (engage.md section 6).
+const (
+	opPoll   = "poll"
+	opUnlock = "unlock"
+	opMode   = "mode"
+	opStatus = "status"
+	opPart   = "part"
+	opIdle   = "idle"
+)
+
 // origin says where a request came from.
 type origin struct {
 	via    Via
 	device site.DeviceName // the only one on a serial line; empty: any
 	reader site.ReaderID
+	// partSize is how much text a part of a long body takes on the line; 0:
+	// nothing travels in parts.
+	partSize int
 }
 
 // request is one request on its way through the checks, and its reply.
@@ -46,6 +60,10 @@ type request struct {
 
 	status  int // for http: true
 	members []hive.Member
+
+	accepted bool      // its nonce was used up
+	called   bool      // a swordfish call was accepted
+	long     *transfer // the body that follows the reply in parts
 }
 
 // requests keeps requests, and the room of their replies' members, for the next
@@ -93,6 +111,15 @@ func (r *request) note() string {
 	return ""
 }
 
+// outcome is what became of a request.
+type outcome struct {
+	reply    []byte
+	status   int       // of HTTP
+	accepted bool      // it was the device's, and new: its nonce was used up
+	called   bool      // it was a swordfish call
+	long     *transfer // the body that follows the reply in parts; nil: none
+}
+
 // answer takes one request through all steps. It appends the reply, without an
 // end of line, to dst, and returns it with its HTTP status. err is not nil for a body that is no
 // envelope (hive.md, the last paragraph of Checks): the reply is then unsigned
@@ -102,17 +129,26 @@ func (s *Server) answer(dst, body []byte, from origin) (reply []byte, status int
 	if err != nil {
 		return append(dst, plainReply(err.Error())...), http.StatusBadRequest, env.Device, err
 	}
+	o := s.answerEnvelope(dst, env, from)
+	return o.reply, o.status, env.Device, nil
+}
+
+// answerEnvelope is answer for what was parsed.
+func (s *Server) answerEnvelope(dst []byte, env hive.Envelope, from origin) outcome {
 	d := s.devices[env.Device]
 	if d == nil || from.device != "" && from.device != d.Name {
 		s.faults.add("", causeDevice)
-		return append(dst, plainReply("Cannot find device.")...), statusFor(env.Data, http.StatusBadRequest), env.Device, nil
+		return outcome{reply: append(dst, plainReply("Cannot find device.")...), status: statusFor(env.Data, http.StatusBadRequest)}
 	}
 	r := newRequest(from, d, env.Data)
 	defer r.release()
 	s.check(s.limits.context(), r, env.Checksum)
 	r.set("version", hive.Int(1))
 	r.set("random", random16())
-	return hive.AppendEncode(dst, d.Key, d.Name, hive.Fields(r.members...)), statusFor(env.Data, r.status), env.Device, nil
+	return outcome{
+		reply:  hive.AppendEncode(dst, d.Key, d.Name, hive.Fields(r.members...)),
+		status: statusFor(env.Data, r.status), accepted: r.accepted, called: r.called, long: r.long,
+	}
 }
 
 // plainReply is the unsigned reply.
@@ -252,6 +288,7 @@ func (s *Server) checkNonce(ctx context.Context, r *request) {
 		s.staleNonce(r, next)
 		return
 	}
+	r.accepted = true
 	r.set("nonce_valid", hive.Boolean(true))
 	r.setNonce(next)
 	s.perform(ctx, r)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,9 @@ type device struct {
 	DeviceConfig
 	spoke1 atomic.Bool // an accepted request in version 1 since the start
 	spoke2 atomic.Uint32
+
+	mu    sync.Mutex // guards parts
+	parts *assembly  // a body that it sends; nil: none
 }
 
 // What is known of a device having spoken version 2. A device goes from
@@ -61,6 +65,7 @@ type Server struct {
 	lines   []*Line
 	faults  *faults
 	limits  deadlines
+	bodies  bodies
 	ready   chan struct{}
 }
 
@@ -182,7 +187,8 @@ func (s *Server) String() string { return "hive" }
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Run records the counts of faults that were held back, once their minute is
-// over and at the end. It may be run once, and returns nil when ctx ends.
+// over and at the end, and forgets long bodies that devices did not send to their
+// end. It may be run once, and returns nil when ctx ends.
 // Requests are answered whether or not it runs.
 func (s *Server) Run(ctx context.Context) error {
 	close(s.ready)
@@ -195,6 +201,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case now := <-t.C:
 			s.faults.flush(now, false)
+			s.dropStaleParts(now)
 		}
 	}
 }

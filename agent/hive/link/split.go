@@ -13,6 +13,9 @@ type splitter struct {
 	dropping bool
 }
 
+// reset forgets what was begun.
+func (s *splitter) reset() { s.held, s.dropping = s.held[:0], false }
+
 // feed takes the next bytes and calls message for each line that they end,
 // without its "\n" or "\r\n", and dropped for each line that was too long. Empty
 // lines are skipped. The slice is message's until it returns.
