@@ -136,6 +136,9 @@ type Lock struct {
 	sequence  uint64
 	lose      Loss
 	twice     bool
+	battery   int  // mV
+	open      bool // the leaf
+	tampered  bool
 	firstWait time.Time // a supervised card waits for its second
 	firstCard [16]byte
 }
@@ -155,7 +158,7 @@ func New(cfg Config) *Lock {
 		cfg.Firmware = "4.0.0"
 	}
 	cfg.Serial = strings.ToUpper(cfg.Serial)
-	l := &Lock{cfg: cfg, bad: cfg.Check(), version: "0", mode: Secured}
+	l := &Lock{cfg: cfg, bad: cfg.Check(), version: "0", mode: Secured, battery: freshBattery}
 	if l.bad == nil {
 		l.aes, l.bad = newCipherKey(cfg.SiteKey)
 	}
@@ -248,6 +251,12 @@ func (l *Lock) NumberAudits(on bool) {
 	defer l.mu.Unlock()
 	l.auditIDs = on
 }
+
+// Voltages of a lock's battery in mV.
+const (
+	freshBattery = 6000
+	lowBattery   = 4600
+)
 
 // digits14 is how a lock writes a time.
 const digits14 = "20060102150405"
