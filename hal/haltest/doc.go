@@ -1,6 +1,6 @@
 // Package haltest provides working fakes of gatehouse's hardware contracts
 // (package hal): a Board with lines, edges and a history of outputs, Ports with
-// the device's end in the test's hand, and a Clock that can be wrong. They keep
+// the device's end, or a bus with several, in the test's hand, and a Clock that can be wrong. They keep
 // state, can be read afterwards and can be told to fail.
 //
 // The zero value of each is ready to use. Everything here may be called from
@@ -12,6 +12,6 @@
 // has its initial level from the claim on, closing drives nothing, edges of one
 // group come in order with their stamps, an edge that does not fit is lost and
 // the next one says so, and a lost board closes the channels. What they do not
-// have is time of their own: stamps come from time.Now, which inside a bubble
-// is the bubble's.
+// have is time of their own: stamps, and the speed of a bus, come from package
+// time, which inside a bubble is the bubble's.
 package haltest

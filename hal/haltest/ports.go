@@ -157,6 +157,7 @@ type Device struct {
 	gone    chan struct{} // closed by Unplug
 	off     bool
 	timeout *time.Duration // nil: wait without end
+	bus     *Bus           // where the agent's bytes go; nil: to in
 }
 
 func (d *Device) open(baud int) (*Port, error) {
@@ -290,6 +291,13 @@ func (p *Port) Write(b []byte) (int, error) {
 	case <-p.gone:
 		return 0, hal.ErrClosed
 	default:
+	}
+	p.d.mu.Lock()
+	bus := p.d.bus
+	p.d.mu.Unlock()
+	if bus != nil {
+		bus.send(nil, b)
+		return len(b), nil
 	}
 	p.d.in.write(b)
 	return len(b), nil
