@@ -83,10 +83,34 @@ func getDoor(ctx context.Context, c *control.Client, id string) (site.DoorStatus
 			return d, nil
 		}
 	}
-	if l, err := getLock(ctx, c, id); err == nil {
-		return site.DoorStatus{}, fmt.Errorf("door %s: it is a lock (%s) without live state: see gatehouse lock show %s", id, l.Line, l.ID)
+	l, err := getLock(ctx, c, id)
+	switch {
+	case err != nil || string(l.ID) != id:
+		return site.DoorStatus{}, fmt.Errorf("door %s: not found", id)
+	case l.Line != control.LockSerial:
+		return site.DoorStatus{}, fmt.Errorf("door %s: a Wi-Fi lock has no live line: see gatehouse lock show %s", id, id)
 	}
-	return site.DoorStatus{}, fmt.Errorf("door %s: not found", id)
+	return askLock(ctx, c, &l)
+}
+
+// askLock asks a lock on a serial line what it is now. Where it does not say in
+// which mode, it is as it was heard last, and else as it holds.
+func askLock(ctx context.Context, c *control.Client, l *control.LockView) (site.DoorStatus, error) {
+	var in control.Inputs
+	if err := c.Get(ctx, doorPath(string(l.ID), "inputs"), nil, &in); err != nil {
+		return site.DoorStatus{}, err
+	}
+	d := site.DoorStatus{ID: l.ID, Name: l.Name, Locked: in.Locked, Open: in.Open != nil && *in.Open, Alarm: l.Alarm}
+	heard, err := site.ParseMode(l.Mode)
+	switch {
+	case in.Mode != nil:
+		d.Mode = *in.Mode
+	case err == nil:
+		d.Mode = heard
+	case !in.Locked:
+		d.Mode = site.ModePassage
+	}
+	return d, nil
 }
 
 func doorPath(id, what string) string { return "/v1/doors/" + url.PathEscape(id) + "/" + what }

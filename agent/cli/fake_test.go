@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -51,6 +52,7 @@ type agent struct {
 	log    *storetest.Log
 
 	fire    firePanel
+	locks   lockRack
 	inputs  []control.InputStatus // set before the first command
 	outputs []control.OutputStatus
 
@@ -63,7 +65,8 @@ type agent struct {
 	uplink *control.UplinkStatus
 	ready  bool
 	wrong  bool
-	next   card.Bits // the card that is presented next
+	broken site.DoorID // takes no command
+	next   card.Bits   // the card that is presented next
 }
 
 func newAgent(t *testing.T) *agent {
@@ -75,7 +78,7 @@ func newAgent(t *testing.T) *agent {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s, l := storetest.New(t)
 	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	a := &agent{t: t, dir: dir, config: filepath.Join(dir, "gatehouse.yaml"), store: s, log: l, ready: true,
+	a := &agent{t: t, dir: dir, locks: lockRack{store: s}, config: filepath.Join(dir, "gatehouse.yaml"), store: s, log: l, ready: true,
 		doors: []site.DoorStatus{
 			{ID: "front", Name: "Front door", Locked: true},
 			{ID: "shed", Name: "Shed", Mode: site.ModePassage, Open: true, Alarm: site.AlarmHeld, Until: noon},
@@ -94,7 +97,7 @@ func newAgent(t *testing.T) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Areas: a, Fire: &a.fire, Notify: a, Uplink: a, Policy: a, Tokens: &tokenBook{}})
+	h := control.Handler(control.Parts{Doors: a, Reports: a, Why: a, Events: a, Alarms: a, Areas: a, Fire: &a.fire, Notify: a, Uplink: a, Policy: a, Tokens: &tokenBook{}, Locks: &a.locks})
 	server := &httptest.Server{Listener: socket, Config: &http.Server{Handler: h}}
 	server.Start()
 	t.Cleanup(server.Close)
@@ -155,8 +158,11 @@ func (a *agent) DoorList() []site.DoorStatus { return a.doors }
 func (a *agent) command(id site.DoorID, what string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.HasDoor(id) {
+	if !a.HasDoor(id) && !a.locks.takes(id) {
 		return fmt.Errorf("door %s: %w", id, control.ErrNotFound)
+	}
+	if id == a.broken {
+		return fmt.Errorf("door %s: %w: its line is gone", id, control.ErrNotReady)
 	}
 	a.did = append(a.did, fmt.Sprintf("%s %s", id, what))
 	return nil
@@ -189,11 +195,14 @@ func (a *agent) Release(_ context.Context, t control.Target, _ string) ([]site.D
 func (a *agent) each(t control.Target, what string) (out []site.DoorID, err error) {
 	for _, d := range a.doors {
 		if t.All || t.Door == d.ID {
+			if e := a.command(d.ID, what); e != nil {
+				err = errors.Join(err, e)
+				continue
+			}
 			out = append(out, d.ID)
-			err = a.command(d.ID, what)
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 && err == nil {
 		err = fmt.Errorf("%w: no such door or area", control.ErrNotFound)
 	}
 	return out, err

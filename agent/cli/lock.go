@@ -214,7 +214,7 @@ func (e *env) lockRows(v *control.LockView) [][]string {
 	rows := [][]string{
 		{"id", string(v.ID)}, {"name", v.Name}, {"serial", v.Serial}, {"model", v.Model}, {"firmware", v.Firmware}, {"line", line},
 		{"calls itself", strings.TrimSpace(v.SaysName + " " + v.SaysModel)}, {"state", string(v.State)}, {"called", e.showTime(v.Called)}, {"next call", e.showTime(v.Next) + word(v.Late, ", LATE", "")},
-		{"has", e.tableText(v.Has)}, {"newest", e.tableText(v.Want)}, {"behind", behind}, {"users", usersText(&v.LockStatus)},
+		{"has", e.tableText(v.Has)}, {"newest", word(v.Want == 0, "has no version yet", e.tableText(v.Want))}, {"behind", behind}, {"users", usersText(&v.LockStatus)},
 		{"battery", orDash(batteryText(&v.LockStatus))}, {"clock cell", voltText(v.Li)}, {"clock", clockText(time.Duration(v.ClockOff))},
 	}
 	if v.Mode != "" {
@@ -282,11 +282,11 @@ func (e *env) showLockLines(locks []control.LockStatus, pending []control.Pendin
 	for i := range locks {
 		l := &locks[i]
 		parts := []string{word(l.State == control.LockOK, string(l.State), strings.ToUpper(string(l.State))),
-			"called " + e.showTime(l.Called), "next " + e.showTime(l.Next), "table of " + e.showTime(l.HasMade)}
+			"called " + e.showTime(l.Called), "next " + e.showTime(l.Next), word(l.Has == 0, "no table", "table of "+e.showTime(l.HasMade))}
 		if l.Behind {
 			parts = append(parts, "lacks "+control.LacksText(l.Changes))
 		}
-		parts = append(parts, usersText(l)+" users")
+		parts = append(parts, "users "+usersText(l))
 		if b := batteryText(l); b != "" {
 			parts = append(parts, "battery "+b)
 		}
@@ -296,7 +296,7 @@ func (e *env) showLockLines(locks []control.LockStatus, pending []control.Pendin
 		fmt.Fprintf(e.out, "lock %s (%s): %s\n", l.ID, l.Line, printable(strings.Join(parts, ", ")))
 	}
 	for _, p := range pending {
-		fmt.Fprintf(e.out, "lock without a name calls: serial %s from %s, last %s (lock list)\n", printable(p.Serial), orDash(p.Address), e.showTime(p.Last))
+		fmt.Fprintf(e.out, "lock without a name calls: serial %s from %s, last %s: see gatehouse lock list\n", printable(p.Serial), orDash(p.Address), e.showTime(p.Last))
 	}
 }
 

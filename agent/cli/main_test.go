@@ -163,7 +163,7 @@ func TestHelp(t *testing.T) {
 	if code != 0 || stderr != "" || !strings.Contains(stdout, "Exit codes: 0 done, 1 refused or failed, 2 wrong use.") {
 		t.Errorf("%d %s%s", code, stdout, stderr)
 	}
-	for _, name := range []string{"run", "check", "status", "doctor", "door", "holder", "credential", "right", "level", "schedule", "holiday", "events", "alarms", "fire", "why", "version", "completion"} {
+	for _, name := range []string{"run", "check", "status", "doctor", "door", "holder", "credential", "right", "level", "schedule", "holiday", "events", "alarms", "fire", "lock", "why", "version", "completion"} {
 		if !strings.Contains(stdout, "\n  "+name+" ") {
 			t.Errorf("no %s in the help", name)
 		}

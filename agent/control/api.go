@@ -8,9 +8,11 @@ import (
 	"gatehouse/agent/site"
 )
 
-// Doors is what control needs of the site's doors; app gives it.
+// Doors is what control needs of the site's doors; app gives it. Its commands take
+// locks on serial lines as well.
 type Doors interface {
-	// DoorList returns the state of each door, in the order of the settings.
+	// DoorList returns the state of each door, in the order of the settings. Locks
+	// may be among them or not.
 	DoorList() []site.DoorStatus
 	// UnlockDoor unlocks for the given time, or for the door's own when zero.
 	UnlockDoor(ctx context.Context, id site.DoorID, d time.Duration, by string) error
@@ -21,10 +23,12 @@ type Doors interface {
 	// AutoDoor ends override, freeze and disabling: the schedule rules again.
 	AutoDoor(ctx context.Context, id site.DoorID, by string) error
 	// Lockdown locks the targets down; Release ends it. They return the doors
-	// that were reached, and an error that names those that were not.
+	// that were reached, and an error that names those that were not; Wi-Fi locks,
+	// which nobody can reach, are in neither where all doors are meant.
 	Lockdown(ctx context.Context, t Target, until time.Time, by string) ([]site.DoorID, error)
 	Release(ctx context.Context, t Target, by string) ([]site.DoorID, error)
-	// Inputs returns the live levels of a door's lines.
+	// Inputs returns the live levels of a door's lines, or what a lock on a serial
+	// line answers.
 	Inputs(id site.DoorID) (Inputs, error)
 }
 
@@ -43,6 +47,7 @@ type Inputs struct {
 	Tamper *bool       `json:"tamper,omitempty"` // nil: no tamper input
 	Secure *bool       `json:"secure,omitempty"` // nil: no bond sensor
 	Locked bool        `json:"locked"`
+	Mode   *site.Mode  `json:"mode,omitempty"` // of a lock on a serial line, where it says so
 }
 
 // Reports is what control needs to tell how the agent is.

@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,8 +31,9 @@ type house struct {
 
 	mu      sync.Mutex // guards the following
 	doors   []site.DoorStatus
-	did     []string // commands, as text
-	fail    error    // of every command to a door
+	did     []string              // commands, as text
+	fail    error                 // of every command to a door
+	stuck   map[site.DoorID]error // doors that a site-wide command does not reach
 	events  []site.Event
 	tailErr error // after the events
 	alarms  []control.Alarm
@@ -100,13 +102,22 @@ func (h *house) Release(_ context.Context, t control.Target, by string) ([]site.
 
 func (h *house) each(t control.Target, what string) ([]site.DoorID, error) {
 	var out []site.DoorID
+	var errs []error
 	for _, d := range h.DoorList() {
 		if t.All || t.Door == d.ID {
-			if err := h.command(d.ID, "%s", what); err != nil {
-				return out, err
+			err := h.stuck[d.ID]
+			if err == nil {
+				err = h.command(d.ID, "%s", what)
+			}
+			if err != nil {
+				errs = append(errs, err)
+				continue
 			}
 			out = append(out, d.ID)
 		}
+	}
+	if len(errs) > 0 {
+		return out, errors.Join(errs...)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: no such door or area", control.ErrNotFound)

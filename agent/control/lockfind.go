@@ -89,7 +89,7 @@ func (f *finder) table(l *LockStatus) {
 		since, cause = l.Called, "it has not called since "
 	}
 	if l.Behind && !since.IsZero() && f.now.Sub(since) > behindLimit {
-		f.add(true, lock+" lacks "+LacksText(l.Changes)+" for more than a night", cause+f.at(since)+": a card that was revoked meanwhile may still open it",
+		f.add(true, lock+" lacks "+LacksText(l.Changes)+" for more than a day", cause+f.at(since)+": a card that was revoked meanwhile may still open it",
 			"let it call, as its manual says; if it calls and stays behind, the log has why")
 	}
 	n := max(l.Lost, len(l.Losses))
