@@ -29,13 +29,14 @@ func main() {
 
 // order is one request on DIR/sitesim.sock.
 type order struct {
-	Do       string        `json:"do"` // card, badge, keys, open, exit, input, show
+	Do       string        `json:"do"` // card, badge, keys, open, exit, input, call, alert, show
 	At       string        `json:"at,omitempty"`
 	Facility uint64        `json:"facility,omitempty"`
 	Card     uint64        `json:"card,omitempty"`
 	Bits     int           `json:"bits,omitempty"`
 	Hex      string        `json:"hex,omitempty"`
 	Keys     string        `json:"keys,omitempty"`
+	Alert    string        `json:"alert,omitempty"`
 	On       bool          `json:"on,omitempty"`
 	For      time.Duration `json:"for,omitempty"`
 	Force    bool          `json:"force,omitempty"`
@@ -73,7 +74,7 @@ func rootCommand() *cobra.Command {
 	}
 	run := &cobra.Command{Use: "run", Short: "Play the site until interrupted", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), dir) }}
-	card := &cobra.Command{Use: "card READER FACILITY CARD", Short: "Present a 26-bit card and walk through", Args: cobra.ExactArgs(3),
+	card := &cobra.Command{Use: "card READER|LOCK FACILITY CARD", Short: "Present a 26-bit card and walk through", Args: cobra.ExactArgs(3),
 		RunE: ask(func(args []string) error { return parseUints(args[1:], &o.Facility, &o.Card) })}
 	badge := &cobra.Command{Use: "badge READER BITS HEX", Short: "Present bits (left-justified hex) at a Wiegand reader", Args: cobra.ExactArgs(3),
 		RunE: ask(func(args []string) (err error) {
@@ -95,14 +96,21 @@ func rootCommand() *cobra.Command {
 			o.On, err = parseSwitch(args[1])
 			return err
 		})}
-	show := &cobra.Command{Use: "show", Short: "Show the doors, the inputs and the outputs", Args: cobra.NoArgs,
+	call := &cobra.Command{Use: "call LOCK", Short: "Make a lock call in now", Args: cobra.ExactArgs(1),
+		RunE: ask(func([]string) error { return nil })}
+	alert := &cobra.Command{Use: "alert LOCK forced|tamper|low-battery", Short: "Make a lock send an alert", Args: cobra.ExactArgs(2),
+		RunE: ask(func(args []string) error {
+			o.Alert = args[1]
+			return nil
+		})}
+	show := &cobra.Command{Use: "show", Short: "Show the doors, the inputs, the outputs and the locks", Args: cobra.NoArgs,
 		RunE: ask(func([]string) error { return nil })}
 	for _, c := range []*cobra.Command{card, badge, keys, exit} {
 		c.Flags().BoolVar(&o.Stay, "stay", false, "do not walk through")
 	}
 	open.Flags().DurationVar(&o.For, "for", 2*time.Second, "how long the door stands open")
 	open.Flags().BoolVar(&o.Force, "force", false, "break a locked door open")
-	root.AddCommand(run, card, badge, keys, open, exit, input, show)
+	root.AddCommand(run, card, badge, keys, open, exit, input, call, alert, show, nightCommand())
 	return root
 }
 
@@ -134,7 +142,13 @@ func serve(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	ctx, end := context.WithCancel(ctx)
+	wait := p.start(ctx)
+	defer func() {
+		end()
+		p.Close() // ends what reads a line
+		wait()
+	}()
 	path := filepath.Join(dir, "sitesim.sock")
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -196,6 +210,15 @@ func (p *player) obey(ctx context.Context, o order) (string, error) {
 		return p.exit(ctx, o.At, o.Stay)
 	case "input":
 		return p.input(ctx, o.At, o.On)
+	case "call", "alert":
+		l, err := p.theLock(o.At)
+		if err != nil {
+			return "", err
+		}
+		if o.Do == "alert" {
+			return l.alert(ctx, o.Alert)
+		}
+		return l.call(ctx)
 	case "show":
 		return p.show()
 	}

@@ -10,6 +10,9 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"gatehouse/tools/sitesim/lock"
+	"gatehouse/tools/sitesim/wire"
 )
 
 const (
@@ -26,7 +29,11 @@ type player struct {
 	w     *world
 	board *board
 	hive  map[string]*hiveReader
+	locks []*siteLock
 	ends  []func()
+
+	shared map[string]int        // how many devices hang on a pseudo-terminal
+	lines  map[string]*lock.Line // by the same path
 }
 
 // newPlayer connects to the board and makes the Hive readers; each serial one
@@ -36,8 +43,14 @@ func newPlayer(w *world) (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &player{w: w, board: b, hive: map[string]*hiveReader{}}
+	p := &player{w: w, board: b, hive: map[string]*hiveReader{}, shared: map[string]int{}, lines: map[string]*lock.Line{}}
 	p.ends = append(p.ends, func() { b.Close() })
+	for _, r := range w.Readers {
+		p.shared[r.PTY]++
+	}
+	for _, l := range w.Locks {
+		p.shared[l.PTY]++
+	}
 	for _, r := range w.Readers {
 		if r.Device == "" {
 			continue
@@ -45,6 +58,12 @@ func newPlayer(w *world) (*player, error) {
 		if err := p.addHive(r); err != nil {
 			p.Close()
 			return nil, fmt.Errorf("reader %s: %w", r.ID, err)
+		}
+	}
+	for _, l := range w.Locks {
+		if err := p.addLock(l); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("lock %s: %w", l.ID, err)
 		}
 	}
 	return p, nil
@@ -55,19 +74,32 @@ func (p *player) addHive(r readerDesc) error {
 	if err != nil {
 		return err
 	}
-	h := &hiveReader{device: r.Device, key: key, item: r.Item}
+	h := &hiveReader{item: r.Item}
 	p.hive[r.ID] = h
 	if r.URL != "" {
-		h.talk = overHTTP(r.URL)
+		h.agent = &wire.Session{Talk: wire.Over(r.Device, key, overHTTP(r.URL))}
 		return nil
 	}
-	port, err := openPTY(p.w.path(r.PTY))
+	line, err := p.line(r.PTY)
 	if err != nil {
 		return err
 	}
-	p.ends = append(p.ends, func() { port.Close() })
-	h.talk = overLine(port)
+	h.agent = line.Add(lock.DeviceConfig{Name: r.Device, Key: key, Bus: p.shared[r.PTY] > 1}, nil)
 	return nil
+}
+
+// line returns the serial line under a link, which it makes the first time.
+func (p *player) line(path string) (*lock.Line, error) {
+	if line := p.lines[path]; line != nil {
+		return line, nil
+	}
+	port, err := openPTY(p.w.path(path))
+	if err != nil {
+		return nil, err
+	}
+	p.ends = append(p.ends, func() { port.Close() })
+	p.lines[path] = lock.NewLine(port)
+	return p.lines[path], nil
 }
 
 // openPTY makes a pseudo-terminal in raw mode and a link to its far end at
@@ -105,8 +137,12 @@ func (p *player) Close() {
 	}
 }
 
-// card presents a 26-bit card and, when the door unlocks, walks through.
+// card presents a 26-bit card and, when the door unlocks, walks through. At a
+// lock it says what the lock made of it.
 func (p *player) card(ctx context.Context, reader string, facility, number uint64, stay bool) (string, error) {
+	if l, err := p.theLock(reader); err == nil {
+		return l.card(facility, number)
+	}
 	r, err := p.w.reader(reader)
 	if err != nil {
 		return "", err
@@ -311,6 +347,9 @@ func (p *player) show() (string, error) {
 			}
 			fmt.Fprintf(&out, "%-6s %-12s %s\n", kind.name, l.ID, onOff(level == l.On))
 		}
+	}
+	for _, l := range p.locks {
+		out.WriteString(l.show())
 	}
 	return strings.TrimRight(out.String(), "\n"), nil
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"gatehouse/tools/sitesim/wire"
 )
 
 // TestH10301 checks the layout against frames of protocols/wiegand.md.
@@ -36,25 +38,10 @@ func TestH10301(t *testing.T) {
 	}
 }
 
-// TestSignKnownAnswer signs what the Hive13 server signed (vectors/hive.json,
-// v1-access-location).
-func TestSignKnownAnswer(t *testing.T) {
-	key := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
-	r := &hiveReader{key: key}
-	data, err := json.Marshal(map[string]any{"operation": "access", "location": "main_door", "badge": 7515388, "random_response": []int{0, 1, 255}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = "ECF6596F63F68A00B2CCC4EF4FB68F211C566E2361380233E069BABCCF439B250B91956090FF240DEF8300A536A274C08FF45FDFD15D57880CFE547C23A73F40"
-	if got := r.sign(data); got != want {
-		t.Errorf("checksum %s, want %s", got, want)
-	}
-}
-
 // TestReaderRefusesForgedReplies answers a reader with each forgery.
 func TestReaderRefusesForgedReplies(t *testing.T) {
-	r := &hiveReader{device: "d", key: []byte("0123456789abcdef"), item: "x"}
-	reply := func(data map[string]any, sum string) exchange {
+	key := []byte("0123456789abcdef")
+	reply := func(data map[string]any, sum string) wire.Exchange {
 		return func(_ context.Context, request []byte) ([]byte, error) {
 			var req struct {
 				Data struct {
@@ -69,14 +56,14 @@ func TestReaderRefusesForgedReplies(t *testing.T) {
 			}
 			b, err := json.Marshal(data)
 			if sum == "" {
-				sum = r.sign(b)
+				sum = wire.Sign(key, b)
 			}
 			return []byte(`{"data":` + string(b) + `,"checksum":"` + sum + `"}`), err
 		}
 	}
 	for _, tt := range []struct {
 		name, want string
-		talk       exchange
+		talk       wire.Exchange
 	}{
 		{"wrong checksum", "wrong checksum", reply(map[string]any{"response": true}, strings.Repeat("0", 128))},
 		{"another challenge", "random_response", reply(map[string]any{"random_response": make([]int, 16)}, "")},
@@ -84,37 +71,11 @@ func TestReaderRefusesForgedReplies(t *testing.T) {
 		{"no answer", "cut", func(context.Context, []byte) ([]byte, error) { return nil, errors.New("cut") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r.talk, r.nonce = tt.talk, ""
+			r := &hiveReader{item: "x", agent: &wire.Session{Talk: wire.Over("d", key, tt.talk)}}
 			if _, err := r.access(t.Context(), 1, 2); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 		})
-	}
-}
-
-// TestOverLine talks over a real pseudo-terminal.
-func TestOverLine(t *testing.T) {
-	link := filepath.Join(t.TempDir(), "tty")
-	master, err := openPTY(link)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer master.Close()
-	far, err := os.OpenFile(link, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
-	go func() {
-		buf := make([]byte, 256)
-		n, err := far.Read(buf)
-		if err == nil {
-			far.Write(append(bytes.ToUpper(buf[:n-1]), '\n'))
-		}
-	}()
-	got, err := overLine(master)(t.Context(), []byte("hello"))
-	if err != nil || string(got) != "HELLO\n" {
-		t.Errorf("answer %q, %v", got, err)
 	}
 }
 

@@ -16,6 +16,7 @@ type world struct {
 	Board   string       `json:"board"` // the simulated board's socket
 	Doors   []doorDesc   `json:"doors"`
 	Readers []readerDesc `json:"readers"`
+	Locks   []lockDesc   `json:"locks,omitempty"`   // with credentials of their own
 	Inputs  []lineDesc   `json:"inputs,omitempty"`  // of the whole site
 	Outputs []lineDesc   `json:"outputs,omitempty"` // sirens, buzzers
 
@@ -45,6 +46,22 @@ type readerDesc struct {
 	Item    string `json:"item,omitempty"`
 	URL     string `json:"url,omitempty"`
 	PTY     string `json:"pty,omitempty"` // the link that is made to the pseudo-terminal
+}
+
+// lockDesc is one lock: url for one on Wi-Fi; device, key_file and pty for one on
+// a serial line, which is a bus where others have the same pty.
+type lockDesc struct {
+	ID           string `json:"id"`
+	Serial       string `json:"serial"` // 32 hex digits
+	SiteKeyFile  string `json:"site_key_file"`
+	Model        string `json:"model,omitempty"` // nde le control cte rmru
+	SoleSchedule bool   `json:"sole_schedule,omitempty"`
+	Timezone     string `json:"timezone,omitempty"` // of the lock's clock; empty: this machine's
+	URL          string `json:"url,omitempty"`      // as in http://127.0.0.1:8088
+	CAFile       string `json:"ca_file,omitempty"`  // what an https URL is trusted by
+	Device       string `json:"device,omitempty"`
+	KeyFile      string `json:"key_file,omitempty"`
+	PTY          string `json:"pty,omitempty"`
 }
 
 // lineDesc is an input of the site, or an output of the agent beside the strikes.

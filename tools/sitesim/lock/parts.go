@@ -129,7 +129,8 @@ func isObject(body []byte) bool {
 	return len(body) > 0 && body[0] == '{' && json.Valid(body)
 }
 
-// ask sends one request of a call and reads its reply.
+// ask sends one request of a call and reads its reply. A call that went no
+// further has a status and a text.
 func (d *Device) ask(ctx context.Context, data map[string]any) (callReply, error) {
 	var r callReply
 	raw, err := d.session.Ask(ctx, data)
@@ -139,8 +140,11 @@ func (d *Device) ask(ctx context.Context, data map[string]any) (callReply, error
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return r, fmt.Errorf("lock: reply: %w", err)
 	}
-	if r.Response == nil || !*r.Response || r.Status == 0 {
+	switch {
+	case r.Status == 0, r.Response == nil:
 		return r, fmt.Errorf("lock: the agent refused the call: %q", r.Error+r.Data)
+	case !*r.Response:
+		r.Body = json.RawMessage(r.Error)
 	}
 	return r, nil
 }

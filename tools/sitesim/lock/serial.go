@@ -2,6 +2,7 @@ package lock
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,6 +93,9 @@ func (ln *Line) Run(ctx context.Context) error {
 func (ln *Line) Bad() uint64 { return ln.bad.Load() }
 
 func (ln *Line) hear(line []byte) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return // what ends noise before a message
+	}
 	e, err := wire.Open(line)
 	if err != nil {
 		ln.bad.Add(1)
@@ -225,6 +229,7 @@ func (d *Device) hear(e wire.Envelope) {
 	}
 	var kind struct {
 		To             *string `json:"to"`
+		Operation      string  `json:"operation"`
 		RandomResponse []int   `json:"random_response"`
 	}
 	if json.Unmarshal(e.Data, &kind) != nil {
@@ -237,5 +242,7 @@ func (d *Device) hear(e wire.Envelope) {
 		}
 		return
 	}
-	d.replied(e.Data, kind.RandomResponse)
+	if kind.Operation == "" { // else its own, given back by a half-duplex adapter
+		d.replied(e.Data, kind.RandomResponse)
+	}
 }
