@@ -1,6 +1,11 @@
 package swordfish
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse/agent/access"
@@ -66,21 +71,196 @@ type HostLists struct {
 
 // Compiler makes the table of one lock out of the records of its cards. It is for
 // one goroutine and one table.
-type Compiler struct{ src Source }
+//
+// The week that begins today is made real: each weekday stands for the one day of it
+// on which holidays are as they are, so a lock that calls each night opens as
+// access.Decide says. What it cannot hold is left out, and is a Loss: it never opens
+// for more than the policy does. Slots keep their numbers while the same schedules
+// are in use, whatever the week has of holidays.
+type Compiler struct {
+	src     Source
+	profile *Profile
+	today   site.Date
 
-// NewCompiler begins a table.
-func NewCompiler(src Source) *Compiler { return &Compiler{src: src} }
+	restricted []Holiday // of the host, not over yet
+	hostClass  class     // of its rights
 
-// Add takes all records that the store has under one block, of any source, length
-// and state, in the order in which access.Decide is given them. Blocks may come in
-// any order, each once. A record of the IP host must have the rights that it has
-// outside of holidays: the compiler cuts them itself. Nothing of records is kept.
-func (c *Compiler) Add(block card.Block, records []site.Credential) {}
+	users    []user
+	handles  []handle
+	byHandle map[handle]uint16
+	sets     [][]uint16 // each is sorted handles
+	bySet    map[string]uint32
+
+	losses     []Loss
+	lost       int
+	next, good time.Time
+
+	// What Add works in.
+	found []candidate
+	tts   []access.Timetable
+	held  []uint16
+	key   []byte
+}
+
+// user is an entry whose schedules have no slots yet.
+type user struct {
+	Entry
+	id  site.CredentialID
+	set uint32
+}
+
+// handle is a timetable and whose right it is.
+type handle struct {
+	access.Timetable
+	class class
+}
+
+// class says whether a restricted holiday of the host suspends a right.
+type class uint8
+
+const (
+	classSite class = iota // never
+	classPass              // not while there are slots enough
+	classHost              // always
+)
+
+// NewCompiler begins a table. A nil Profile has no function and takes nobody, a nil
+// Policy lets nobody in, a nil Zone is UTC.
+func NewCompiler(src Source) *Compiler {
+	if src.Zone == nil {
+		src.Zone = time.UTC
+	}
+	c := &Compiler{src: src, profile: src.Profile, byHandle: map[handle]uint16{}, bySet: map[string]uint32{}}
+	if c.profile == nil {
+		c.profile = &Profile{}
+	}
+	c.src.Now = src.Now.In(src.Zone)
+	c.today = site.DateOf(c.src.Now)
+	if src.Host != nil {
+		for _, h := range src.Host.Holidays {
+			if h.Action == HolidayRestricted {
+				c.hostClass = classHost
+				if h.End.After(src.Now) {
+					c.restricted = append(c.restricted, h)
+				}
+			}
+		}
+	}
+	return c
+}
 
 // Table returns the table. Nothing may be added after it.
-func (c *Compiler) Table() Table { return Table{} }
+func (c *Compiler) Table() Table {
+	slices.SortStableFunc(c.users, func(a, b user) int { return bytes.Compare(a.Block[:], b.Block[:]) })
+	c.users = slices.CompactFunc(c.users, func(a, b user) bool { return a.Block == b.Block })
+	var t Table
+	w := c.newWeek()
+	s := c.slots()
+	t.Schedules = w.number(s)
+	t.Entries = c.entries(s)
+	t.Holidays = w.holidays(s)
+	t.Auto = c.auto()
+	if next, good := w.changes(s); !next.IsZero() {
+		c.sooner(next, good)
+	}
+	for _, h := range t.Holidays {
+		c.sooner(h.End, time.Time{})
+	}
+	t.Next, t.Good, t.Losses, t.Lost = c.next, c.good, c.losses, c.lost
+	return t
+}
+
+// entries gives the users their slots and leaves out whom the lock cannot take.
+func (c *Compiler) entries(s *slots) []Entry {
+	out := make([]Entry, 0, min(len(c.users), c.profile.Users))
+	for i := range c.users {
+		u := &c.users[i]
+		mask, why := s.mask(u.set)
+		switch {
+		case why != "":
+			c.lose(u.id, why)
+		case mask == 0: // nothing of it holds in this week
+		case len(out) == c.profile.Users:
+			c.lose(u.id, fmt.Sprintf("left out: the lock takes %d users", c.profile.Users))
+		default:
+			u.Schedules = mask
+			out = append(out, u.Entry)
+		}
+	}
+	return out
+}
+
+// auto is what the host's door file has of autoUnlock.
+func (c *Compiler) auto() []Auto {
+	if c.src.Host == nil || len(c.src.Host.Auto) == 0 {
+		return nil
+	}
+	if !c.profile.Auto {
+		c.lose("", "autoUnlock is left out: this model takes none")
+		return nil
+	}
+	return slices.Clone(c.src.Host.Auto)
+}
+
+// lose notes what the lock cannot hold.
+func (c *Compiler) lose(id site.CredentialID, what string) {
+	if c.lost++; len(c.losses) < MaxLosses {
+		c.losses = append(c.losses, Loss{id, what})
+	}
+}
+
+// sooner brings Next and Good forward; the zero time changes nothing.
+func (c *Compiler) sooner(next, good time.Time) {
+	earlier := func(p *time.Time, t time.Time) {
+		if !t.IsZero() && t.After(c.src.Now) && (p.IsZero() || t.Before(*p)) {
+			*p = t
+		}
+	}
+	earlier(&c.next, next)
+	earlier(&c.good, good)
+}
 
 // Digest returns a hash of what goes to a lock: tables with equal entries and lists
-// have equal digests. It is keyed by nothing: cards can be guessed from it, so it is
+// have equal digests. It has no key: cards can be guessed from it, so it is to be
 // kept as a card is.
-func (t *Table) Digest() [32]byte { return [32]byte{} }
+func (t *Table) Digest() [32]byte {
+	h := sha256.New()
+	var b []byte
+	num := func(ns ...int64) {
+		for _, n := range ns {
+			b = binary.BigEndian.AppendUint64(b, uint64(n))
+		}
+	}
+	flag := func(on bool) int64 {
+		if on {
+			return 1
+		}
+		return 0
+	}
+	stamp := func(t time.Time) {
+		num(flag(t.IsZero()), t.Unix(), int64(t.Nanosecond()))
+	}
+	num(int64(len(t.Entries)), int64(len(t.Schedules)), int64(len(t.Holidays)), int64(len(t.Auto)))
+	for _, iv := range t.Schedules {
+		num(int64(iv.Days), int64(iv.Start), int64(iv.End))
+	}
+	for _, d := range t.Holidays {
+		num(int64(d.Action))
+		stamp(d.Start)
+		stamp(d.End)
+	}
+	for _, a := range t.Auto {
+		num(flag(a.Unlock), int64(a.Days), int64(a.Minute))
+	}
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		b = append(b, e.Block[:]...)
+		num(int64(e.Function), flag(e.ADA), int64(e.Schedules))
+		stamp(e.From)
+		stamp(e.Until)
+		_, _ = h.Write(b) // a hash never fails
+		b = b[:0]
+	}
+	_, _ = h.Write(b)
+	return [32]byte(h.Sum(nil))
+}

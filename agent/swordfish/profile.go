@@ -1,7 +1,6 @@
 package swordfish
 
 import (
-	"errors"
 	"maps"
 
 	"gatehouse/agent/site"
@@ -59,12 +58,4 @@ func ProfileOf(model string) (Profile, bool) {
 		}
 	}
 	return Profile{}, false
-}
-
-// Fits reports, as an error for a person, why the schedules cannot all be given to
-// one lock of the model. always says that some credential has a right without a
-// schedule; each element of sets is what one credential needs that has none. It
-// looks at no date: what fits, fits in every week, whatever holidays there will be.
-func (p *Profile) Fits(always bool, sets [][]site.Schedule) error {
-	return errors.New("not built yet")
 }
