@@ -32,6 +32,7 @@ type lockRack struct {
 	pending []control.PendingLock
 	until   map[site.DoorID]time.Time
 	cards   map[site.DoorID][]site.CardRef
+	unsure  bool // what the locks have is not known for sure
 }
 
 // fill gives the rack two Wi-Fi locks and one on a line, which is offline.
@@ -74,7 +75,7 @@ func (l *lockRack) StillOpens(id site.CredentialID) (out []control.StillOpen) {
 	defer l.mu.Unlock()
 	for _, s := range l.list {
 		if slices.Contains(l.cards[s.ID], c.Card) {
-			out = append(out, control.StillOpen{Lock: s.ID, Until: l.until[s.ID], Line: s.Line})
+			out = append(out, control.StillOpen{Lock: s.ID, Until: l.until[s.ID], Line: s.Line, Unsure: l.unsure})
 		}
 	}
 	return out
@@ -243,12 +244,14 @@ func TestStillOpensText(t *testing.T) {
 		lock  site.DoorID
 		until time.Time
 		want  string
+		sure  bool
 	}{
-		{"room6", a.locks.until["room6"], "room6 still opens for it until it calls: the call of 2001-02-03 04:05 did not come"},
-		{"room6", time.Time{}, "room6 still opens for it until it calls; nobody knows when"},
-		{"vault", night, "vault still opens for it until it has fetched the change, about 2099-11-22 02:10"},
+		{"room6", a.locks.until["room6"], "room6 still opens for it until it calls: the call of 2001-02-03 04:05 did not come", true},
+		{"room6", time.Time{}, "room6 still opens for it until it calls; nobody knows when", true},
+		{"room6", night, "room6 may still open for it until its next call, about 2099-11-22 02:10", false},
+		{"vault", night, "vault still opens for it until it has fetched the change, about 2099-11-22 02:10", true},
 	} {
-		a.locks.until[tt.lock] = tt.until
+		a.locks.until[tt.lock], a.locks.unsure = tt.until, !tt.sure
 		a.must("credential", "unblock", id("Gil"))
 		a.locks.call(t, tt.lock)
 		if got := lines(a.must("credential", "block", id("Gil"))); got[len(got)-1] != tt.want {

@@ -188,7 +188,7 @@ func TestMan(t *testing.T) {
 	if code, stdout, stderr := run(t.Context(), "man", dir); code != 0 || stdout+stderr != "" {
 		t.Fatalf("%d %s%s", code, stdout, stderr)
 	}
-	for page, want := range map[string]string{"gatehouse.1": "access-control agent", "gatehouse-credential-import.1": "2000000 records", "gatehouse-schedule-set.1": "Mo-Fr 08:00-18:00"} {
+	for page, want := range map[string]string{"gatehouse.1": "access-control agent", "gatehouse-credential-import.1": "2000000 records", "gatehouse-schedule-set.1": "Mo-Fr 08:00-18:00", "gatehouse-lock-list.1": "serial lock that does not answer", "gatehouse-door-lockdown.1": "has no live line"} {
 		data, err := os.ReadFile(filepath.Join(dir, page))
 		if err != nil || !strings.Contains(strings.ReplaceAll(string(data), `\-`, "-"), want) {
 			t.Errorf("%s: %v", page, err)

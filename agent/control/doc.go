@@ -25,6 +25,12 @@
 // names a holder, so will the exact name if no other has it. Card numbers and
 // PINs come in and never go out, save by an export that asks for cards.
 //
+// Locks open by tables of their own, which they fetch. So the answer to a change
+// that takes a card away names the locks whose table still has it (still_opens),
+// and the versions of tables are text, for JSON's numbers cannot hold them. A
+// site-wide command that reached some doors and not others is a refusal that lists
+// those reached.
+//
 // # Concurrency
 //
 // Handlers run at the same time and hold no lock of their own; what they call

@@ -230,25 +230,28 @@ func TestStillOpensFile(t *testing.T) {
 }
 
 // TestStillOpensMerged: a lock that has several cards of one holder is named once,
-// with the latest end; an end that nobody knows is later than any.
+// with the latest end; an end that nobody knows is later than any, and what one
+// card makes sure is sure.
 func TestStillOpensMerged(t *testing.T) {
 	h := newHouse(t)
 	a := h.api(t)
 	one, two := a.addAda(), must[control.CredentialView](a, "POST", "/v1/credentials", `{"holder":"Ada","bits":"8:02"}`)
 	unknown := time.Time{}
 	for _, tt := range []struct{ one, two, want time.Time }{
-		{night, night.Add(1), night.Add(1)}, {night.Add(1), night, night.Add(1)}, {unknown, night, unknown}, {night, unknown, unknown},
+		{night, night.Add(1), night.Add(1)}, {night.Add(1), night, night.Add(1)}, {unknown, night, unknown}, {night, unknown, unknown}, {unknown, unknown, unknown},
 	} {
 		p := h.parts()
 		p.Locks = endings{one.ID: tt.one, two.ID: tt.two}
 		got := must[control.Erased](&api{t, control.Handler(p)}, "POST", "/v1/holders/h1/erase", "")
-		if d := cmp.Diff([]control.StillOpen{{Lock: "room5", Until: tt.want, Line: control.LockWiFi}}, got.StillOpens); d != "" {
+		want := control.StillOpen{Lock: "room5", Until: tt.want, Line: control.LockWiFi, Unsure: tt.one.IsZero() && tt.two.IsZero()}
+		if d := cmp.Diff([]control.StillOpen{want}, got.StillOpens); d != "" {
 			t.Errorf("%v, %v: %s", tt.one, tt.two, d)
 		}
 	}
 }
 
-// endings is one lock that has several cards, each with an end.
+// endings is one lock that has several cards, each with an end; it is unsure of
+// those without one.
 type endings map[site.CredentialID]time.Time
 
 func (endings) LockList() []control.LockStatus { return nil }
@@ -256,7 +259,7 @@ func (endings) LockList() []control.LockStatus { return nil }
 func (endings) PendingLocks() []control.PendingLock { return nil }
 
 func (e endings) StillOpens(id site.CredentialID) []control.StillOpen {
-	return []control.StillOpen{{Lock: "room5", Until: e[id], Line: control.LockWiFi, Unsure: id == "x"}}
+	return []control.StillOpen{{Lock: "room5", Until: e[id], Line: control.LockWiFi, Unsure: e[id].IsZero()}}
 }
 
 // TestWiFiCommand: a command to a Wi-Fi lock is refused for what it is, and an id
