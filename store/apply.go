@@ -75,7 +75,7 @@ func (s *Store) applyHeld(by string, src byte, ch Change) (res Result, bulk bool
 			return err
 		}
 		res = Result{IDs: make([]string, 0, len(ch.Ops))}
-		c = &change{s: s, tx: tx, h: &h, src: src, source: ch.Source, doors: ch.Doors}
+		c = &change{s: s, tx: tx, h: &h, src: src, source: ch.Source, doors: ch.Doors, locks: s.newLockCheck(h.Change)}
 		var text string
 		for i, op := range ch.Ops {
 			c.record = i + 1
@@ -94,6 +94,13 @@ func (s *Store) applyHeld(by string, src byte, ch Change) (res Result, bulk bool
 		if err := c.checkAlone(); err != nil {
 			return err
 		}
+		over, err := c.locks.check(tx, &h)
+		if err != nil {
+			return err
+		}
+		if len(over) > 0 {
+			return &RecordError{Record: over[0].record, Err: over[0].err}
+		}
 		if n := len(ch.Ops) - 1; n > 0 {
 			text = fmt.Sprintf("%s, and %d more", text, n)
 		}
@@ -110,6 +117,7 @@ func (s *Store) applyHeld(by string, src byte, ch Change) (res Result, bulk bool
 		return res, false, err
 	}
 	res.Change = h.Change
+	c.locks.done(h.Change)
 	s.uses.reset(c.resets)
 	if s.stage != nil {
 		s.stage.touch(c.dirty)

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"gatehouse/agent/site"
+	"gatehouse/agent/swordfish"
 )
 
 // direct makes the change in one transaction.
@@ -25,8 +26,11 @@ func (fl *filer) direct() (bulk bool, err error) {
 		if err != nil {
 			return err
 		}
-		c = &change{s: s, tx: tx, h: &h, src: srcIPHost, source: site.SourceIPHost}
+		c = &change{s: s, tx: tx, h: &h, src: srcIPHost, source: site.SourceIPHost, locks: s.newLockCheck(h.Change)}
 		if err := fl.write(c); err != nil {
+			return err
+		}
+		if err := fl.checkLocks(c); err != nil {
 			return err
 		}
 		if err := s.clearOutbox(tx); err != nil {
@@ -41,8 +45,21 @@ func (fl *filer) direct() (bulk bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	c.locks.done(fl.res.Change)
 	s.uses.reset(c.resets)
 	return bulk, s.reload()
+}
+
+// checkLocks refuses a file that its door's lock cannot hold.
+func (fl *filer) checkLocks(c *change) error {
+	if !slices.ContainsFunc(fl.s.cfg.Locks, func(l LockLimit) bool { return l.Door == fl.door }) {
+		return nil
+	}
+	over, err := c.locks.check(c.tx, c.h)
+	if err == nil && len(over) > 0 {
+		err = &swordfish.Fault{Err: over[0].err}
+	}
+	return err
 }
 
 // write makes the records inside a change, the table's first.
@@ -143,7 +160,7 @@ func (fl *filer) flip(gen uint32) error {
 		if err != nil {
 			return err
 		}
-		c = &change{s: s, tx: tx, h: &h, src: srcIPHost, source: site.SourceIPHost}
+		c = &change{s: s, tx: tx, h: &h, src: srcIPHost, source: site.SourceIPHost, locks: s.newLockCheck(h.Change)}
 		if tx.Bucket(fileBucket(gen)) == nil {
 			return damaged("cards of a door file are missing")
 		}
@@ -155,6 +172,10 @@ func (fl *filer) flip(gen uint32) error {
 		next := fl.file
 		next.gen = gen
 		if err := putEntry(tx, &next); err != nil {
+			return err
+		}
+		c.locks.note(codeFile, []byte(fl.door), 0)
+		if err := fl.checkLocks(c); err != nil {
 			return err
 		}
 		for i := range fl.resets {
@@ -174,6 +195,7 @@ func (fl *filer) flip(gen uint32) error {
 	if err != nil {
 		return err
 	}
+	c.locks.done(fl.res.Change)
 	s.uses.reset(c.resets)
 	if err := s.reload(); err != nil {
 		return err

@@ -113,6 +113,10 @@ type importer struct {
 	settled  map[credKey]bool // brought up to date in this transaction
 	resets   []credKey
 	arena    []byte
+	// locked is what locks are to hold after a large import; reconciled says that
+	// its generation is another one than it was then.
+	locked     *lockImport
+	reconciled bool
 }
 
 func (s *Store) runImport(ctx context.Context, by string, source site.Source, rows Rows, opt ImportOptions) (ImportResult, error) {
@@ -325,6 +329,9 @@ func (im *importer) dryRun() error {
 		return err
 	}
 	im.checkAlone()
+	if err := im.checkLocks(0); err != nil {
+		return err
+	}
 	return im.verdict()
 }
 
@@ -360,7 +367,7 @@ func (im *importer) small() (bulk bool, err error) {
 			return err
 		}
 		im.res, im.faults, im.resets, im.alone = base, ImportError{}, nil, nil
-		c = &change{s: s, tx: tx, h: &h, src: im.src, source: im.source, doors: im.opt.Doors}
+		c = &change{s: s, tx: tx, h: &h, src: im.src, source: im.source, doors: im.opt.Doors, locks: s.newLockCheck(h.Change)}
 		if err := im.put(c); err != nil {
 			return err
 		}
@@ -382,6 +389,7 @@ func (im *importer) small() (bulk bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	c.locks.done(im.res.Change)
 	s.uses.reset(c.resets)
 	err = s.reload()
 	s.names.forget()
@@ -432,6 +440,7 @@ func (im *importer) put(c *change) error {
 		if im.res.Unchanged > unchanged {
 			continue
 		}
+		c.record = int(e.record)
 		if err := c.putCredential(&e.key, &rec); err != nil {
 			return err
 		}
@@ -445,5 +454,10 @@ func (im *importer) put(c *change) error {
 		return err
 	}
 	im.checkAlone()
+	over, err := c.locks.check(c.tx, c.h)
+	if err != nil {
+		return err
+	}
+	im.overFull(over)
 	return im.verdict()
 }

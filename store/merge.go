@@ -75,6 +75,9 @@ func (im *importer) build() error {
 		return err
 	}
 	im.checkAlone()
+	if err := im.checkLocks(gen); err != nil {
+		return err
+	}
 	if err := im.verdict(); err != nil {
 		return err
 	}
@@ -374,8 +377,12 @@ func (im *importer) flipHeld(gen uint32) (done bool, err error) {
 				return err
 			}
 			im.settled[k] = true
+			im.reconciled = true
 		}
 		if err := im.verdict(); err != nil || !done {
+			return err
+		}
+		if err := im.recheckLocks(tx, &h, gen); err != nil {
 			return err
 		}
 		return im.switchTo(tx, &h, gen)

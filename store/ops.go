@@ -24,6 +24,7 @@ type change struct {
 	resets  []credKey // credentials whose count of uses starts anew
 	record  int       // the operation that is made, or the row, from 1
 	alone   []alonePut
+	locks   *lockCheck // nil: there is none to ask
 }
 
 // alonePut is a credential that was put with a PIN that opens alone.
@@ -44,6 +45,7 @@ func (c *change) del(code byte, key []byte) error {
 }
 
 func (c *change) raw(code byte, key, value []byte) error {
+	c.locks.note(code, key, c.record)
 	if code == codeCredential {
 		c.dirty = append(c.dirty, credKey(key))
 	}

@@ -92,6 +92,7 @@ func (s *Store) takePolicy(ctx context.Context, path string, rep *Report, noBase
 		return err
 	}
 	s.policy.db.Store(f.db.Swap(nil))
+	s.forgetLocks()
 	return s.reload()
 }
 

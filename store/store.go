@@ -70,6 +70,8 @@ type Store struct {
 
 	filing chan struct{} // capacity 1: held by a door file on its way in
 
+	locks lockState // guarded by writer
+
 	copying   chan struct{} // capacity 1: held by whoever makes a copy
 	copied    atomic.Uint64 // the change that the copy holds
 	wantCheck chan error    // capacity 1: damage for Run to look at
@@ -104,6 +106,9 @@ func Open(cfg Config, log Log, opt Options) (*Store, Report, error) {
 	s := newStore(cfg, log, opt)
 	if log == nil {
 		return nil, Report{}, errors.New("store: open: no event log")
+	}
+	if err := checkLocksConfig(cfg.Locks); err != nil {
+		return nil, Report{}, fmt.Errorf("store: open: %w", err)
 	}
 	var rep Report
 	if err := s.open(&rep); err != nil {
