@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
 	"strings"
 )
 
@@ -314,11 +313,27 @@ func (r *uploadReader) add(e *entry, raw []byte) error {
 // cardLike finds the codes 1300 to 1304 in an entry that was not understood: in hex,
 // as the decimal value of the code or of the whole event, as a number with a
 // fraction, or behind an escape.
-var cardLike = regexp.MustCompile(`130[0-4]|486[4-8]|31[89][0-9]{6}|[0-9]\.[0-9]|\\`)
+func cardLike(b []byte) bool {
+	in := func(c, low, high byte) bool { return c >= low && c <= high }
+	for i := range b {
+		rest := b[i:]
+		switch {
+		case b[i] == '\\':
+			return true
+		case len(rest) >= 4 && (string(rest[:3]) == "130" && in(rest[3], '0', '4') || string(rest[:3]) == "486" && in(rest[3], '4', '8')):
+			return true
+		case len(rest) >= 9 && string(rest[:2]) == "31" && in(rest[2], '8', '9') && digits(string(rest[3:9])):
+			return true
+		case len(rest) >= 3 && in(rest[0], '0', '9') && rest[1] == '.' && in(rest[2], '0', '9'):
+			return true
+		}
+	}
+	return false
+}
 
 // rawText is the start of an entry that was not understood.
 func rawText(b []byte) string {
-	if cardLike.Match(b) {
+	if cardLike(b) {
 		return "(not kept: it may hold a card)"
 	}
 	return clip(string(b[:min(len(b), 4*maxAuditRaw)]), maxAuditRaw)
