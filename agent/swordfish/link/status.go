@@ -1,6 +1,10 @@
 package link
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"gatehouse/agent/card"
@@ -74,17 +78,161 @@ type StillOpens struct {
 	Unsure bool
 }
 
-// Locks returns what is known of each lock, in the order of the settings.
-func (s *Server) Locks() []LockStatus { return nil }
+// Locks returns what is known of each lock, in the order of the settings. It waits
+// for nothing.
+func (s *Server) Locks() []LockStatus {
+	out := make([]LockStatus, len(s.list))
+	for i, l := range s.list {
+		out[i] = l.status()
+	}
+	return out
+}
+
+func (l *lock) status() LockStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st, c := &l.st, &l.check
+	out := LockStatus{
+		ID: l.ID, Name: l.Name, Serial: l.Serial, Model: l.Profile.Model, Line: LineWiFi,
+		Called: st.called, Next: st.next, Late: st.late,
+		Has: l.sum.has, Want: c.want, Behind: c.behind, BehindSince: c.since, Changes: c.changes,
+		Config: l.pending, Users: l.sum.users,
+		Battery: st.battery, Main: st.main, Li: st.li, Drift: st.drift, DriftKnown: st.driftKnown,
+		DeviceName: st.name, DeviceModel: st.model, Firmware: st.firmware,
+		Mode: st.mode, Alarm: st.alarm(), Refused: st.refused, RefusedAt: st.since,
+		Losses: slices.Clone(c.losses), Lost: c.lost,
+	}
+	if l.Device != "" {
+		out.Line = LineSerial
+	}
+	if l.sum.other {
+		out.Has, out.Users = 0, 0
+	}
+	if !c.done { // nothing was compared since the start
+		out.Want = l.sum.offer
+		out.Behind = l.sum.has == 0 || l.sum.other || l.sum.offer != 0 || l.pending
+		out.Changes = 0
+		if l.sum.has == 0 || l.sum.other {
+			out.Changes = -1
+		}
+	} else if l.pending {
+		out.Behind = true
+	}
+	if out.Behind && out.Want != 0 && out.Want == l.sum.offer {
+		out.Sent = l.sum.sent
+	}
+	if !out.Behind {
+		out.Want = out.Has
+	}
+	return out
+}
 
 // Pending returns the locks that called and are not named, at most 64, the one
 // that called last first.
-func (s *Server) Pending() []Pending { return nil }
+func (s *Server) Pending() []Pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Pending, 0, len(s.pending))
+	for _, p := range s.pending {
+		out = append(out, *p)
+	}
+	slices.SortFunc(out, func(a, b Pending) int {
+		return cmp.Or(b.Last.Compare(a.Last), strings.Compare(a.Serial, b.Serial))
+	})
+	return out
+}
 
 // Holders returns the locks that have the card, or were answered a door file with
-// it, whatever the policy says now. It reads the state of every lock.
-func (s *Server) Holders(block card.Block) []StillOpens { return nil }
+// it, whatever the policy says now. It reads the tables of all locks: some 130 KiB
+// for each that holds 5,000 users.
+func (s *Server) Holders(block card.Block) []StillOpens {
+	sealed := s.deps.Cards.Seal(block)
+	now := s.deps.Clock().Now
+	var out []StillOpens
+	for _, l := range s.list {
+		t, err := l.readTables()
+		st := l.state()
+		has := t.has.find(&sealed) != nil || t.offer.find(&sealed) != nil
+		unsure := st.unsure || err != nil
+		if !has && !unsure {
+			continue
+		}
+		o := StillOpens{Door: l.ID, Line: l.Device != "", Unsure: !has}
+		if st.next.After(now) {
+			o.Until = st.next
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// dueAgain is how long a lock on a line that lacks something is left alone after
+// its last call.
+const dueAgain = time.Minute
 
 // Due reports whether a lock on a serial line should call: it lacks changes, or
-// its time has come.
-func (s *Server) Due(device site.DeviceName) bool { return false }
+// its time has come. After a call it is left alone for a minute, unless the policy
+// changed since.
+func (s *Server) Due(device site.DeviceName) bool {
+	l := s.byDevice[device]
+	if l == nil {
+		return false
+	}
+	now := s.deps.Clock().Now
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lately := !l.st.callIn.IsZero() && now.Sub(l.st.callIn).Abs() < dueAgain
+	switch {
+	case l.st.callIn.IsZero(), !l.st.next.IsZero() && !now.Before(l.st.next):
+		return !lately
+	case l.check.done && l.check.behind, l.pending:
+		// A file that it was answered and has not stored yet may wait; a newer one
+		// or a first one may not.
+		return !lately || l.check.at.After(l.st.callIn) && l.check.want != l.sum.offer
+	}
+	return false
+}
+
+// PutConfig keeps a config of the host for the lock's next call, in place of one
+// that waits: a JSON object, or one whose only member "config" is that object. It
+// returns once the config is on disk.
+func (s *Server) PutConfig(door site.DoorID, body []byte) error {
+	l := s.byDoor[door]
+	if l == nil {
+		return fmt.Errorf("locks: %s: %w", door, ErrUnknownLock)
+	}
+	text, err := configOf(body)
+	if err == nil {
+		err = l.putConfig(text)
+	}
+	if err != nil {
+		return fmt.Errorf("locks: %s: %w", door, err)
+	}
+	return nil
+}
+
+// DeleteConfig takes back a config that waits; ErrNoConfig where there is none.
+func (s *Server) DeleteConfig(door site.DoorID) error {
+	l := s.byDoor[door]
+	if l == nil {
+		return fmt.Errorf("locks: %s: %w", door, ErrUnknownLock)
+	}
+	if err := l.deleteConfig(); err != nil {
+		return fmt.Errorf("locks: %s: %w", door, err)
+	}
+	return nil
+}
+
+// Params returns the Config that the lock put last, as it came; ErrNoConfig where
+// it has put none.
+func (s *Server) Params(door site.DoorID) ([]byte, error) {
+	l := s.byDoor[door]
+	if l == nil {
+		return nil, fmt.Errorf("locks: %s: %w", door, ErrUnknownLock)
+	}
+	_, text, err := readBody(l.path + fileConfig)
+	if err != nil {
+		return nil, fmt.Errorf("locks: %s: config: %w", door, err)
+	}
+	return text, nil
+}

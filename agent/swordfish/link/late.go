@@ -1,0 +1,88 @@
+package link
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"gatehouse/agent/site"
+)
+
+const (
+	minutesPerDay = 1440
+	// soonest is the least time to the next call.
+	soonest = 15 * time.Minute
+	// afterNext is how long after the table changes by itself a lock calls for it.
+	afterNext = time.Minute
+	// lateAfter is how long a lock may stay out after the time that it was given.
+	lateAfter = time.Hour
+)
+
+// nextCall is when a lock that calls now is to call again: in the next night, at
+// its own place in the window, or sooner where its table is good for less.
+func (s *Server) nextCall(l *lock, now, next, good time.Time) time.Time {
+	at := nightly(now, s.cfg.Zone, s.cfg.Window, spread(l.ident))
+	if good.IsZero() || !good.Before(at) {
+		return at
+	}
+	if next.IsZero() || next.After(good) {
+		next = good
+	}
+	sooner := next.Add(afterNext)
+	if least := now.Add(soonest); sooner.Before(least) {
+		sooner = least
+	}
+	if sooner.Before(at) {
+		return sooner.Truncate(time.Second)
+	}
+	return at
+}
+
+// spread is a lock's place in the window, the same each night.
+func spread(ident string) uint32 {
+	sum := sha256.Sum256([]byte(ident))
+	return binary.BigEndian.Uint32(sum[:4])
+}
+
+// nightly is the place in the next window that has not begun: a lock that calls
+// within tonight's has done it.
+func nightly(now time.Time, zone *time.Location, window [2]int, place uint32) time.Time {
+	length := (window[1] - window[0] + minutesPerDay) % minutesPerDay
+	if length == 0 {
+		length = minutesPerDay
+	}
+	now = now.In(zone)
+	y, m, d := now.Date()
+	for n := -1; ; n++ {
+		begin := time.Date(y, m, d+n, 0, window[0], 0, 0, zone)
+		if begin.After(now) {
+			return time.Date(y, m, d+n, 0, window[0], int(place%uint32(length*60)), 0, zone)
+		}
+	}
+}
+
+// calledIn takes in that a lock calls for its door file, and when it will again if
+// it gets none.
+func (s *Server) calledIn(l *lock) {
+	now := s.deps.Clock().Now
+	next := s.nextCall(l, now, time.Time{}, time.Time{})
+	was := l.state().late
+	l.change(was, func(st *state) { st.callIn, st.next, st.late = now, next, false })
+	if was {
+		s.log.Info("a lock that had missed its call called", "lock", l.ID)
+		s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Cleared: true, Text: "the lock called again"})
+	}
+}
+
+// miss notices locks that did not call.
+func (s *Server) miss(l *lock) {
+	clock := s.deps.Clock()
+	st := l.state()
+	if !clock.Trusted || st.late || st.next.IsZero() || clock.Now.Before(st.next.Add(lateAfter)) {
+		return
+	}
+	l.change(true, func(st *state) { st.late = true })
+	s.log.Warn("a lock missed its call", "lock", l.ID, "expected", st.next)
+	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who,
+		Text: "the lock did not call at " + st.next.In(s.cfg.Zone).Format(time.RFC3339) + ": cards that were removed since its last call still open it"})
+}
