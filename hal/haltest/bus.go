@@ -12,7 +12,7 @@ var _ io.ReadWriteCloser = (*Tap)(nil)
 
 // pieceTime is how much of a message a Bus hands on at once: what came on the
 // wire in that time. It is also how finely two that speak at once are seen.
-const pieceTime = 5 * time.Millisecond
+const pieceTime = 2 * time.Millisecond
 
 // garble is what becomes of bytes on which two have spoken.
 const garble = 0xAA

@@ -92,10 +92,14 @@ func (s *session) exchange(ctx context.Context, p *peer, op string, extra ...hiv
 		s.missed(p)
 		return nil, &unsent{err}
 	}
+	if err := s.settle(ctx); err != nil {
+		return nil, err
+	}
 	if s.bus {
-		// Whoever heard noise begins anew, here and there.
-		s.lines.reset()
-		msg = append([]byte{'\n'}, msg...)
+		s.lines.reset() // what is not whole by now is nobody's answer
+		if s.dirty {    // devices have heard it too: they begin anew here
+			msg, s.dirty = append([]byte{'\n'}, msg...), false
+		}
 	}
 	if err := s.write(append(msg, '\n')); err != nil {
 		return nil, err
@@ -108,11 +112,12 @@ func (s *session) exchange(ctx context.Context, p *peer, op string, extra ...hiv
 	s.awaits = w
 	defer func() { s.awaits = nil }()
 	for w.got == nil && !w.broken && time.Now().Before(w.silence) {
-		if err := s.wait(ctx, w.silence); err != nil {
+		if err := s.receive(ctx, w.silence); err != nil {
 			return nil, err
 		}
 	}
 	if w.got == nil {
+		s.dirty, s.quiet = true, time.Now().Add(lateTime)
 		s.missed(p)
 		s.l.count(p, func(st *DeviceStats) { st.Silent++ })
 		return nil, nil
@@ -156,6 +161,7 @@ func (s *session) message(line []byte) {
 	asked := w != nil && w.got == nil && !w.broken && env.Device == w.p.Device
 	switch {
 	case err != nil:
+		s.dirty = true
 		s.l.skipped(s.suspect())
 		switch {
 		case asked && w.op == opPoll:

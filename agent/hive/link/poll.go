@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"gatehouse/agent/hive"
@@ -119,7 +120,13 @@ func (s *session) nextTurn(p *peer, began time.Time) time.Time {
 	case !s.bus:
 		return began.Add(lonePoll)
 	}
-	return began.Add(min(pollGap<<min(p.misses, 10), lonePoll))
+	if p.misses == 0 {
+		return began.Add(pollGap)
+	}
+	// By chance, so that no two keep in step and one's late answers always
+	// spoil the other's.
+	wait := min(pollGap<<min(p.misses, 10), lonePoll)
+	return began.Add(wait*3/4 + rand.N(wait/2))
 }
 
 // poll asks a device what it wants, and has it answered.

@@ -9,6 +9,18 @@ import (
 	"gatehouse/hal"
 )
 
+// What the agent leaves of silence on a bus before it sends: time for a device
+// to let go of the line, and for bytes that are on their way. After a command
+// without an answer it leaves lateTime, so that an answer that is a little late
+// spoils nobody else's. Where it does not get quiet it sends after settleTime all
+// the same.
+const (
+	quietTime  = 3 * time.Millisecond
+	quietChars = 20
+	lateTime   = 50 * time.Millisecond
+	settleTime = 300 * time.Millisecond
+)
+
 // maxHeld bounds what waits in a session: requests of a device that sends on
 // while one is answered, and replies that wait for the end of an exchange.
 const maxHeld = 8
@@ -29,7 +41,10 @@ type session struct {
 	worked  bool
 	awaits  *awaited  // nil: no answer is awaited
 	clear   time.Time // when what was written is on the wire
+	last    time.Time // when something came
+	quiet   time.Time // not before then is anything sent on a bus
 	replies [][]byte  // to be written
+	dirty   bool      // there was noise since the last command
 	heavy   bool      // the last turn held the line up
 	ordered bool      // the last turn was an order's
 }
@@ -97,7 +112,7 @@ func (s *session) read() {
 // serve does one thing after the other until the port is lost or ctx ends.
 func (s *session) serve(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := s.flush(); err != nil {
+		if err := s.flush(ctx); err != nil {
 			return err
 		}
 		now := time.Now()
@@ -110,7 +125,7 @@ func (s *session) serve(ctx context.Context) error {
 			s.ordered = false
 			err = s.turn(ctx, p)
 		} else {
-			err = s.wait(ctx, s.nextDue())
+			err = s.wait(ctx, s.nextDue(), s.l.wake)
 		}
 		if err != nil {
 			return err
@@ -119,17 +134,19 @@ func (s *session) serve(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// receive waits for something from the line or the end of a call, at most until
+// then.
+func (s *session) receive(ctx context.Context, until time.Time) error {
+	return s.wait(ctx, until, nil)
+}
+
 // wait waits for something to come, at most until then (zero: without end).
-func (s *session) wait(ctx context.Context, until time.Time) error {
+func (s *session) wait(ctx context.Context, until time.Time, wake <-chan struct{}) error {
 	var late <-chan time.Time
 	if !until.IsZero() {
 		t := time.NewTimer(time.Until(until))
 		defer t.Stop()
 		late = t.C
-	}
-	wake := s.l.wake
-	if s.awaits != nil {
-		wake = nil // orders wait for the end of an exchange
 	}
 	select {
 	case c := <-s.in:
@@ -153,16 +170,41 @@ func (s *session) takeIn(c chunk) error {
 		s.worked = true
 		s.l.back()
 	}
-	if len(c.b) > 0 && s.awaits != nil {
-		s.awaits.began(time.Now(), s.l.wire(hive.MaxBytes))
+	if len(c.b) > 0 {
+		s.last = time.Now()
+		if s.awaits != nil {
+			s.awaits.began(s.last, s.l.wire(hive.MaxBytes))
+		}
 	}
 	s.lines.feed(c.b, s.message, func() { s.l.skipped(s.suspect()) })
 	return nil
 }
 
+// settle waits until a bus is quiet.
+func (s *session) settle(ctx context.Context) error {
+	quiet := max(quietTime, s.l.wire(quietChars))
+	for end := time.Now().Add(settleTime); s.bus; {
+		now := time.Now()
+		until := s.last.Add(quiet)
+		if s.quiet.After(until) {
+			until = s.quiet
+		}
+		if !now.Before(until) || !now.Before(end) {
+			break
+		}
+		if err := s.receive(ctx, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // flush writes the replies that wait.
-func (s *session) flush() error {
+func (s *session) flush(ctx context.Context) error {
 	for len(s.replies) > 0 {
+		if err := s.settle(ctx); err != nil {
+			return err
+		}
 		b := s.replies[0]
 		s.replies = s.replies[1:]
 		if err := s.write(b); err != nil {
