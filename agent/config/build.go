@@ -21,9 +21,10 @@ type builder struct {
 	keys map[string]at
 	opts Options
 
-	used    map[string]at // lines and serial ports that are taken
+	used    map[string]at // lines that are taken
 	ids     map[string]at // ids that are taken, by kind of id
 	devices map[string]*hiveDevice
+	lines   []*serialLine
 }
 
 // hiveDevice is one device of hive.devices.
@@ -52,6 +53,7 @@ func (b *builder) build(raw *rawFile) *Config {
 	b.hive(c, raw, doors)
 	b.readers(c, raw, areas)
 	b.locks(c, raw)
+	b.serialLines(c)
 	b.sharedKeys()
 	b.egress(raw)
 	b.doorRules(c, raw)
@@ -74,7 +76,7 @@ func (b *builder) unique(kind string, id text) bool {
 	return true
 }
 
-// claim takes a line or a port for one use. An empty name takes nothing.
+// claim takes a line for one use. An empty name takes nothing.
 func (b *builder) claim(kind string, name text) {
 	if name.V == "" {
 		return

@@ -35,10 +35,7 @@ func (b *builder) readers(c *Config, raw *rawFile, areas map[string]bool) {
 		}
 		b.readerMode(c, r, &conf)
 		if b.readerWire(c, r, &conf); conf.Serial != nil {
-			c.Hive.Lines = append(c.Hive.Lines, link.LineConfig{
-				Port: conf.Serial.Port, Baud: conf.Serial.Baud,
-				Devices: []link.LineDevice{{Device: conf.Serial.Device, Reader: conf.ID}},
-			})
+			b.onLine(conf.Serial, r.Serial.Port.at, r.HiveDevice, link.LineDevice{Reader: conf.ID}, r.Serial.Poll.V)
 		}
 		c.Readers = append(c.Readers, conf)
 	}
@@ -158,9 +155,8 @@ func (b *builder) signal(r *rawReader, s *rawSignal) reader.Signal {
 // bauds are the speeds that serial ports have.
 var bauds = []int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600}
 
-// serial takes a serial line for a device.
+// serial takes the serial connection of a device.
 func (b *builder) serial(port text, baud number, device text, a at) *reader.SerialConfig {
-	b.claim("serial port", port)
 	if baud.Set && !slices.Contains(bauds, baud.V) {
 		b.errorf(baud.at, "%d is no usual speed (one of %v)", baud.V, bauds)
 	}
@@ -173,7 +169,7 @@ func (b *builder) serial(port text, baud number, device text, a at) *reader.Seri
 }
 
 // lineDevice puts a Hive device on a serial line. Lines speak version 2 only,
-// and each has one device (hive.md).
+// and a device is on one (hive.md).
 func (b *builder) lineDevice(ref text) {
 	d, ok := b.devices[ref.V]
 	if !ok {
@@ -201,10 +197,7 @@ func (b *builder) locks(c *Config, raw *rawFile) {
 		case r.Port.Set:
 			l.Serial = b.serial(r.Port, r.Baud, r.HiveDevice, r.Port.at)
 			if !b.missing(PartLocks) {
-				c.Hive.Lines = append(c.Hive.Lines, link.LineConfig{
-					Port: l.Serial.Port, Baud: l.Serial.Baud, Poll: true,
-					Devices: []link.LineDevice{{Device: l.Serial.Device, Door: l.ID}},
-				})
+				b.onLine(l.Serial, r.Port.at, r.HiveDevice, link.LineDevice{Door: l.ID}, true)
 			}
 		case r.HiveDevice.Set:
 			b.errorf(r.HiveDevice.at, "goes with port, and there is none")

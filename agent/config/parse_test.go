@@ -194,7 +194,8 @@ hive:
 `, nil, []string{
 			"6:10: warning: doors[1].id: people leave through a reader, and a reader is not egress: add an exit button that unlocks, or state hardware_release: true where a handle or the like lets them out",
 			"9:59: error: readers[0].serial.baud: 9601 is no usual speed (one of [1200 2400 4800 9600 19200 38400 57600 115200 230400 460800 921600])",
-			"10:40: error: readers[1].serial.port: serial port /dev/ttyS0 is used twice, first in line 9 by readers[0].serial.port",
+			`9:79: warning: readers[0].hive_device: device "x" is on the bus /dev/ttyS0 and may speak version 1 over the network, which has no replay protection: set versions: [2]`,
+			"10:40: error: readers[1].serial.port: serial port /dev/ttyS0 has 115200 baud here and 9601 in line 9; all devices of a bus want the same",
 			`10:66: error: readers[1].hive_device: device "y" may speak version 1 only; a serial line speaks version 2`,
 			`11:66: error: readers[2].hive_device: device "y" is on two serial lines, first in line 10`,
 			`12:66: error: readers[3].hive_device: there is no device "zz" in hive.devices`,

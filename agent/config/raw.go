@@ -336,8 +336,9 @@ type rawWiegand struct {
 
 type rawSerial struct {
 	At   at
-	Port text   `key:"port" req:"y" check:"port" ex:"/dev/ttyUSB0" doc:"serial port"`
-	Baud number `key:"baud" def:"115200" min:"1200" max:"921600" doc:"bits a second"`
+	Port text   `key:"port" req:"y" check:"port" ex:"/dev/ttyUSB0" doc:"serial port; readers and locks that name the same one share a bus"`
+	Baud number `key:"baud" def:"115200" min:"1200" max:"921600" doc:"bits a second; all that share a port want the same"`
+	Poll flag   `key:"poll" def:"false" doc:"ask every second whether the reader is there, so that a silent one is told; what shares a port is always asked"`
 }
 
 type rawLock struct {
@@ -346,8 +347,8 @@ type rawLock struct {
 	Name       text   `key:"name" check:"label" ex:"Room 5" doc:"name shown to people; the id when absent"`
 	Serial     text   `key:"serial" req:"y" check:"serial" ex:"\"0000000000000000A100000000002479\"" doc:"serial number, 32 hex digits"`
 	Model      text   `key:"model" req:"y" enum:"nde|le|control|cte|rmru" ex:"nde" doc:"model"`
-	Port       text   `key:"port" off:"y" check:"port" ex:"/dev/ttyUSB1" doc:"serial port, for a lock on a wire; wants hive_device"`
-	Baud       number `key:"baud" def:"115200" min:"1200" max:"921600" off:"y" doc:"bits a second of the port"`
+	Port       text   `key:"port" off:"y" check:"port" ex:"/dev/ttyUSB1" doc:"serial port, for a lock on a wire; wants hive_device; may be shared as a reader's"`
+	Baud       number `key:"baud" def:"115200" min:"1200" max:"921600" off:"y" doc:"bits a second of the port; all that share it want the same"`
 	HiveDevice text   `key:"hive_device" off:"y" check:"device" ex:"vault" doc:"the device of hive.devices on the port"`
 }
 
