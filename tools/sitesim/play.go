@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
-
-	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
 
 	"gatehouse/tools/sitesim/lock"
 	"gatehouse/tools/sitesim/wire"
@@ -93,41 +89,13 @@ func (p *player) line(path string) (*lock.Line, error) {
 	if line := p.lines[path]; line != nil {
 		return line, nil
 	}
-	port, err := openPTY(p.w.path(path))
+	port, err := lock.OpenPTY(p.w.path(path))
 	if err != nil {
 		return nil, err
 	}
 	p.ends = append(p.ends, func() { port.Close() })
 	p.lines[path] = lock.NewLine(port)
 	return p.lines[path], nil
-}
-
-// openPTY makes a pseudo-terminal in raw mode and a link to its far end at
-// path, replacing an old link. The far end stays open here too, so that the
-// agent may close and open it.
-func openPTY(path string) (*os.File, error) {
-	master, slave, err := pty.Open()
-	if err != nil {
-		return nil, err
-	}
-	t, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
-	if err == nil {
-		t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
-		t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-		err = unix.IoctlSetTermios(int(slave.Fd()), unix.TCSETS, t)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("pty: %w", err)
-	}
-	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSymlink != 0 {
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.Symlink(slave.Name(), path); err != nil {
-		return nil, err
-	}
-	return master, nil
 }
 
 // Close lets go of the board and the lines.
