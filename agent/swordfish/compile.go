@@ -163,7 +163,7 @@ func (c *Compiler) Table() Table {
 	if next, good := w.changes(s); !next.IsZero() {
 		c.sooner(next, good)
 	}
-	for _, h := range t.Holidays {
+	for _, h := range append(slices.Clip(t.Holidays), c.restricted...) {
 		c.sooner(h.End, time.Time{})
 	}
 	t.Next, t.Good, t.Losses, t.Lost = c.next, c.good, c.losses, c.lost

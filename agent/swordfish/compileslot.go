@@ -51,10 +51,26 @@ func (s *slots) atom(a atom, tt access.Timetable) int {
 	return len(s.atoms) - 1
 }
 
-// set takes what one user needs, and numbers the slots for it.
-func (s *slots) set(need []int) {
+// reduce sorts what one user needs. Beside what always holds there is nothing else,
+// save for what the host's holidays do not suspend if they suspend that.
+func (s *slots) reduce(need []int) []int {
 	slices.Sort(need)
 	need = slices.Compact(need)
+	for _, cut := range []bool{false, true} {
+		always := slices.Index(s.atoms, atom{alwaysShape, cut})
+		if !slices.Contains(need, always) {
+			continue
+		}
+		need = slices.DeleteFunc(need, func(a int) bool { return a != always && (s.atoms[a].cut || !cut) })
+	}
+	return need
+}
+
+// alwaysShape is that of the right without a schedule.
+var alwaysShape = access.Timetable{}.Shapes()[0]
+
+// set takes what one user needs, reduced, and numbers the slots for it.
+func (s *slots) set(need []int) {
 	specs := []int{}
 	switch {
 	case len(need) == 0:
@@ -103,20 +119,29 @@ func (c *Compiler) slots() *slots {
 		rank[h] = i
 	}
 	atoms := make(map[uint16][]int, len(order))
-	for _, later := range []bool{false, true} { // those that can do without one of their own come last
-		for _, h := range order {
-			x := c.handles[h]
-			if (x.class == classPass) != later {
-				continue
-			}
-			for _, sh := range x.Shapes() {
-				a := atom{sh, x.class == classHost}
-				if later && len(s.atoms) >= s.limit && !slices.Contains(s.atoms, a) {
-					c.lose("", "a pass_through of the host's door file goes by its restricted holidays: there is no slot for it")
-					a.cut = true
-				}
-				atoms[h] = append(atoms[h], s.atom(a, x.Timetable))
-			}
+	take := func(h uint16, cut bool) {
+		for _, sh := range c.handles[h].Shapes() {
+			atoms[h] = append(atoms[h], s.atom(atom{sh, cut}, c.handles[h].Timetable))
+		}
+	}
+	var pass []uint16
+	for _, h := range order {
+		if c.handles[h].class == classPass {
+			pass = append(pass, h)
+		} else {
+			take(h, c.handles[h].class == classHost)
+		}
+	}
+	before := len(s.atoms)
+	for _, h := range pass {
+		take(h, false)
+	}
+	if len(s.atoms) > s.limit && before < len(s.atoms) {
+		c.lose("", "a pass_through of the host's door file goes by its restricted holidays: the lock has no slot for it")
+		s.atoms, s.of = s.atoms[:before], s.of[:before]
+		for _, h := range pass {
+			atoms[h] = nil
+			take(h, true)
 		}
 	}
 	c.fill(s, rank, atoms)
@@ -125,25 +150,30 @@ func (c *Compiler) slots() *slots {
 
 // fill makes the slots, in the order of the handles, and counts who needs them.
 func (c *Compiler) fill(s *slots, rank map[uint16]int, atoms map[uint16][]int) {
-	if !s.sole {
-		for i := range s.atoms {
-			s.spec([]int{i})
-		}
-	}
-	order := make([]int, len(c.sets))
 	byRank := func(x, y uint16) int { return rank[x] - rank[y] }
+	order := make([]int, len(c.sets))
+	needs := make([][]int, len(c.sets))
+	used := make([]bool, len(s.atoms))
 	for i := range order {
 		order[i] = i
 		slices.SortFunc(c.sets[i], byRank)
+		for _, h := range c.sets[i] {
+			needs[i] = append(needs[i], atoms[h]...)
+		}
+		needs[i] = s.reduce(needs[i])
+		for _, a := range needs[i] {
+			used[a] = true
+		}
+	}
+	for a, on := range used {
+		if on && !s.sole {
+			s.spec([]int{a})
+		}
 	}
 	slices.SortFunc(order, func(a, b int) int { return slices.CompareFunc(c.sets[a], c.sets[b], byRank) })
 	sets := make([][]int, len(c.sets))
 	for _, i := range order {
-		var need []int
-		for _, h := range c.sets[i] {
-			need = append(need, atoms[h]...)
-		}
-		s.set(need)
+		s.set(needs[i])
 		sets[i] = s.sets[len(s.sets)-1]
 	}
 	s.sets = sets
@@ -187,7 +217,9 @@ func (s *slots) mask(set uint32) (mask uint16, why string) {
 // Fits reports, as an error for a person, why the schedules cannot all be given to
 // one lock of the model. always says that some credential has a right without a
 // schedule; each element of sets is what one credential needs that has none, and
-// stands once however many credentials need it. What comes of a door file of the IP
+// stands once however many credentials need it. Where a card has several records and
+// the model has SoleSchedule, give what each needs and what any of them need together.
+// What comes of a door file of the IP
 // host is named by its Source: its schedules go by other holidays, so all of them are
 // given, those that always hold as well.
 //
@@ -198,7 +230,7 @@ func (s *slots) mask(set uint32) (mask uint16, why string) {
 func (p *Profile) Fits(always bool, sets [][]site.Schedule) error {
 	s := newSlots(p)
 	if always {
-		s.set([]int{s.atom(atom{Shape: access.Timetable{}.Shapes()[0]}, access.Timetable{})})
+		s.set([]int{s.atom(atom{Shape: alwaysShape}, access.Timetable{})})
 	}
 	for _, set := range sets {
 		var need []int
@@ -207,7 +239,7 @@ func (p *Profile) Fits(always bool, sets [][]site.Schedule) error {
 				need = append(need, s.atom(atom{sh, one.Source == site.SourceIPHost}, access.Timetable{}))
 			}
 		}
-		if s.set(need); s.sets[len(s.sets)-1] == nil {
+		if s.set(s.reduce(need)); s.sets[len(s.sets)-1] == nil {
 			return soleFault(p, set)
 		}
 	}

@@ -58,7 +58,7 @@ func (c *Compiler) vetoed(records []site.Credential) {
 		if covered {
 			continue
 		}
-		if c.consider(r); len(c.found) > 0 {
+		if why := c.consider(r); why != "" || len(c.found) > 0 {
 			c.lose(r.ID, "left out: the operator refuses a card of another length, and a lock cannot tell lengths")
 			return
 		}
@@ -85,6 +85,9 @@ func (c *Compiler) consider(r *site.Credential) (why string) {
 		return fmt.Sprintf("left out: the lock knows no function %v", r.Function)
 	}
 	x := candidate{rec: r, from: r.From, until: r.Until}
+	if c.profile.SoleSchedule && c.hostClass == classHost && r.Source == site.SourceIPHost && r.Function == site.FunctionPassThrough {
+		why = "goes by the restricted holidays of the host's door file: the lock takes one schedule for a user"
+	}
 	if c.writable(&x) {
 		why = "begins or ends in the hour that a clock shows twice: the lock leaves that hour out"
 	}

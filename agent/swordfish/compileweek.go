@@ -48,8 +48,15 @@ func (w *week) number(s *slots) []site.Interval {
 		iv := site.Interval{Start: sp.Start, End: sp.End}
 		for n := range 7 {
 			day := addDays(w.c.today, n)
-			if slices.ContainsFunc(spec, func(a int) bool { return w.holds(s, a, day, true) }) {
-				iv.Days |= 1 << weekdayOf(day)
+			for _, a := range spec {
+				held, partly := w.holds(s, a, day)
+				if held {
+					iv.Days |= 1 << weekdayOf(day)
+				}
+				if partly && !w.days[day] {
+					w.days[day] = true
+					w.c.lose("", fmt.Sprintf("the host's holiday takes a part of %v: a schedule that it touches is suspended for the whole of that day", day))
+				}
 			}
 		}
 		if iv.End == minutesPerDay-1 && w.c.profile.DayEnd != minutesPerDay {
@@ -67,22 +74,19 @@ func (w *week) number(s *slots) []site.Interval {
 	return out
 }
 
-// holds reports whether an atom holds on a day.
-func (w *week) holds(s *slots, a int, day site.Date, note bool) bool {
+// holds reports whether an atom holds on a day, and where not, whether that is only
+// because a holiday of the host takes a part of it.
+func (w *week) holds(s *slots, a int, day site.Date) (held, partly bool) {
 	x := &s.atoms[a]
 	w.spans = w.c.src.Policy.Minutes(s.of[a], day, w.spans[:0])
 	if !slices.Contains(w.spans, x.Span) {
-		return false
+		return false, false
 	}
 	if !x.cut || !w.cut {
-		return true
+		return true, false
 	}
 	touched, whole := w.c.touched(day, x.Span)
-	if touched && !whole && note && !w.days[day] {
-		w.days[day] = true
-		w.c.lose("", fmt.Sprintf("the host's holiday takes a part of %v: a schedule that it touches is suspended for the whole of that day", day))
-	}
-	return !touched
+	return !touched, touched && !whole
 }
 
 // touched reports whether a restricted holiday of the host takes a part of a span of
@@ -121,7 +125,8 @@ func (w *week) changes(s *slots) (next, good time.Time) {
 				if x := &s.atoms[a]; x.IgnoresHolidays && !(x.cut && w.cut) {
 					continue
 				}
-				if w.holds(s, a, day, false) != w.holds(s, a, addDays(day, -7), false) {
+				held, partly := w.holds(s, a, day)
+				if before, _ := w.holds(s, a, addDays(day, -7)); held != before || partly {
 					return dayStart(c.src.Zone, addDays(day, -6)), dayStart(c.src.Zone, day)
 				}
 			}
@@ -159,46 +164,52 @@ func (w *week) holidays(s *slots) []Holiday {
 		return nil
 	}
 	var out []Holiday
+	for _, r := range c.src.Policy.HolidayRuns(c.today) {
+		if len(out) < MaxHolidays {
+			out = w.restrict(s, r, out)
+		}
+	}
+	return out[:min(len(out), MaxHolidays)]
+}
+
+// restrict appends the days of a run on which nobody may pass and that are not over.
+// From its second day on a run is the same each week.
+func (w *week) restrict(s *slots, r access.HolidayRun, out []Holiday) []Holiday {
+	c := w.c
 	add := func(first, last site.Date) {
 		h := Holiday{Start: dayStart(c.src.Zone, first), End: dayStart(c.src.Zone, addDays(last, 1)), Action: HolidayRestricted}
-		if n := len(out); n > 0 && out[n-1].End.Equal(h.Start) {
-			out[n-1].End = h.End
-			return
-		}
-		out = append(out, h)
-	}
-	for _, r := range c.src.Policy.HolidayRuns(c.today) {
-		if len(out) > MaxHolidays {
-			break
-		}
-		// From its second day on, a run is the same each week.
-		long := addDays(r.First, 8).Compare(r.Last) <= 0
-		last := r.Last
-		if long {
-			last = addDays(r.First, 8)
-		}
-		shut := 0
-		days := 0
-		for d := r.First; d.Compare(last) <= 0; d = addDays(d, 1) {
-			days++
-			if !w.shut(s, d) {
-				continue
-			}
-			if shut++; !long {
-				add(d, d)
-			}
-		}
-		if long && shut == days {
-			add(r.First, r.Last)
+		if h.End.After(c.src.Now) {
+			out = append(out, h)
 		}
 	}
-	return out[:min(len(out), MaxHolidays):min(len(out), MaxHolidays)]
+	week := addDays(r.First, 7)
+	long := week.Compare(r.Last) < 0
+	last := r.Last
+	if long {
+		last = week
+	}
+	var first site.Date // of days that follow each other
+	for d := r.First; d.Compare(last) <= 0; d = addDays(d, 1) {
+		switch shut := w.shut(s, d); {
+		case shut && first == site.Date{}:
+			first = d
+		case !shut && long:
+			return out
+		case !shut && first != site.Date{}:
+			add(first, addDays(d, -1))
+			first = site.Date{}
+		}
+	}
+	if first != (site.Date{}) {
+		add(first, r.Last)
+	}
+	return out
 }
 
 // shut reports whether nobody at all may pass on a day.
 func (w *week) shut(s *slots, day site.Date) bool {
 	for a := range s.atoms {
-		if w.holds(s, a, day, false) {
+		if held, partly := w.holds(s, a, day); held || partly {
 			return false
 		}
 	}
