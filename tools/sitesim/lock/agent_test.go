@@ -18,9 +18,9 @@ import (
 	"gatehouse/tools/sitesim/wire"
 )
 
-// agent is the agent's end of a serial line, as engage.md section 6 says. All of
+// lineAgent is the agent's end of a serial line, as engage.md section 6 says. All of
 // it belongs to the test's goroutine.
-type agent struct {
+type lineAgent struct {
 	t       *testing.T
 	port    *os.File
 	lines   chan []byte
@@ -41,7 +41,7 @@ type agent struct {
 }
 
 // openLine makes a pseudo-terminal with devices' end line and agent's end.
-func openLine(t *testing.T) (*lock.Line, *agent) {
+func openLine(t *testing.T) (*lock.Line, *lineAgent) {
 	t.Helper()
 	link := filepath.Join(t.TempDir(), "tty")
 	near, err := lock.OpenPTY(link)
@@ -52,7 +52,7 @@ func openLine(t *testing.T) (*lock.Line, *agent) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{t: t, port: far, lines: make(chan []byte, 64), keys: map[string][]byte{}, nonces: map[string]int{}, bodies: map[string]string{}, server: &server{}}
+	a := &lineAgent{t: t, port: far, lines: make(chan []byte, 64), keys: map[string][]byte{}, nonces: map[string]int{}, bodies: map[string]string{}, server: &server{}}
 	line := lock.NewLine(near)
 	ended := make(chan struct{})
 	go func() {
@@ -77,14 +77,14 @@ func openLine(t *testing.T) (*lock.Line, *agent) {
 }
 
 // add hangs a device with a key of its own on the line.
-func (a *agent) add(line *lock.Line, cfg lock.DeviceConfig, l *lock.Lock) *lock.Device {
+func (a *lineAgent) add(line *lock.Line, cfg lock.DeviceConfig, l *lock.Lock) *lock.Device {
 	cfg.Key = []byte("key of the device " + cfg.Name)
 	a.keys[cfg.Name] = cfg.Key
 	return line.Add(cfg, l)
 }
 
 // run runs the line until the test ends.
-func (a *agent) run(t *testing.T, line *lock.Line) {
+func (a *lineAgent) run(t *testing.T, line *lock.Line) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -97,7 +97,7 @@ func (a *agent) run(t *testing.T, line *lock.Line) {
 }
 
 // next returns the next line, or nil after a while.
-func (a *agent) next(wait time.Duration) map[string]any {
+func (a *lineAgent) next(wait time.Duration) map[string]any {
 	a.t.Helper()
 	select {
 	case line := <-a.lines:
@@ -117,7 +117,7 @@ func (a *agent) next(wait time.Duration) map[string]any {
 	}
 }
 
-func (a *agent) send(device string, data map[string]any) {
+func (a *lineAgent) send(device string, data map[string]any) {
 	a.t.Helper()
 	line, err := wire.Seal(device, a.keys[device], data)
 	if err != nil {
@@ -129,7 +129,7 @@ func (a *agent) send(device string, data map[string]any) {
 }
 
 // command sends a command and returns the answer, nil where none came.
-func (a *agent) command(device, op string, more map[string]any) map[string]any {
+func (a *lineAgent) command(device, op string, more map[string]any) map[string]any {
 	a.t.Helper()
 	a.counter++
 	random := wire.Challenge()
@@ -156,10 +156,10 @@ func ints(v any) (out []int) {
 	return out
 }
 
-func (a *agent) nonce(device string) string { return fmt.Sprintf("%032X", a.nonces[device]) }
+func (a *lineAgent) nonce(device string) string { return fmt.Sprintf("%032X", a.nonces[device]) }
 
 // answer answers a device's request.
-func (a *agent) answer(req map[string]any) {
+func (a *lineAgent) answer(req map[string]any) {
 	a.t.Helper()
 	device, _ := req["device"].(string)
 	reply := map[string]any{"response": true, "version": 1, "checksum_valid": true, "nonce_valid": true,
@@ -183,7 +183,7 @@ func (a *agent) answer(req map[string]any) {
 }
 
 // call does a Swordfish call; a long answer is returned, to be sent in parts.
-func (a *agent) call(device string, req, reply map[string]any) []byte {
+func (a *lineAgent) call(device string, req, reply map[string]any) []byte {
 	a.t.Helper()
 	method, _ := req["method"].(string)
 	path, _ := req["path"].(string)
@@ -222,7 +222,7 @@ func (a *agent) call(device string, req, reply map[string]any) []byte {
 	return nil
 }
 
-func (a *agent) sendParts(device string, text []byte) {
+func (a *lineAgent) sendParts(device string, text []byte) {
 	a.t.Helper()
 	parts := (len(text) + 4095) / 4096
 	for i := range parts {
@@ -239,7 +239,7 @@ func (a *agent) sendParts(device string, text []byte) {
 }
 
 // serve answers until work is done; on a bus it polls the devices in turn.
-func (a *agent) serve(bus []string, work func() error) error {
+func (a *lineAgent) serve(bus []string, work func() error) error {
 	a.t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- work() }()

@@ -202,6 +202,9 @@ func TestImportsNothingOfTheAgent(t *testing.T) {
 			t.Fatalf("%v, %v", files, err)
 		}
 		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") { // a test may hold the agent against the lock
+				continue
+			}
 			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
 			if err != nil {
 				t.Fatal(err)
