@@ -42,9 +42,10 @@ type node struct {
 	repeated int // commands whose counter was not larger
 
 	// How it is bad.
-	mute  bool
-	delay time.Duration // before an answer
-	spoil func(op string, answer []byte) []byte
+	mute   bool
+	refuse bool          // state holds the response
+	delay  time.Duration // before an answer
+	spoil  func(op string, answer []byte) []byte
 }
 
 func newNode(name site.DeviceName, out io.Writer) *node {
@@ -159,6 +160,9 @@ func (n *node) command(op string, data hive.Value, random string) string {
 		n.got = append(n.got, "status")
 	default:
 		return `"response":false,"error":"operation"`
+	}
+	if n.refuse {
+		return n.state
 	}
 	return `"response":true,` + n.state
 }
