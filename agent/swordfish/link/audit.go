@@ -113,23 +113,23 @@ func (s *Server) tags(cards []swordfish.HiddenCard) map[int]string {
 }
 
 // note takes what an audit says of the lock into its state.
-func (st *state) note(a *swordfish.Audit, e *site.Event) {
+func (s *state) note(a *swordfish.Audit, e *site.Event) {
 	switch a.Code {
 	case "0100", "0101":
-		st.battery = "low"
+		s.battery = "low"
 		if a.Code == "0101" {
-			st.battery = "critical"
+			s.battery = "critical"
 		}
 		if mv, err := strconv.ParseUint(a.Data, 16, 16); err == nil && mv > 0 {
-			st.main = float64(mv) / 1000
+			s.main = float64(mv) / 1000
 		}
 	}
-	if e.As == site.KindMode && e.Mode != "" {
-		st.mode = cut(e.Mode)
+	if e.As == site.KindMode { // empty: the code does not tell what holds now
+		s.mode = cut(e.Mode)
 	}
 	set := func(bit uint8, on bool) {
-		if st.alarms &^= bit; on {
-			st.alarms |= bit
+		if s.alarms &^= bit; on {
+			s.alarms |= bit
 		}
 	}
 	switch e.As {
@@ -145,13 +145,13 @@ func (st *state) note(a *swordfish.Audit, e *site.Event) {
 }
 
 // alarm is the worst that stands.
-func (st *state) alarm() site.Alarm {
+func (s *state) alarm() site.Alarm {
 	switch {
-	case st.alarms&alarmForced != 0:
+	case s.alarms&alarmForced != 0:
 		return site.AlarmForced
-	case st.alarms&alarmTamper != 0:
+	case s.alarms&alarmTamper != 0:
 		return site.AlarmTamper
-	case st.alarms&alarmHeld != 0:
+	case s.alarms&alarmHeld != 0:
 		return site.AlarmHeld
 	}
 	return site.AlarmNone

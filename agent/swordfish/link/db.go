@@ -122,7 +122,7 @@ func (s *Server) file(ctx context.Context, l *lock, claimed uint64) (*swordfish.
 	if p.file.Full {
 		s.log.Info("a lock gets a full door file", "lock", l.ID, "has", swordfish.FormatVersion(claimed), "users", len(p.file.Add))
 	}
-	l.change(false, func(st *state) { st.next = p.file.DownloadAt })
+	l.change(true, func(st *state) { st.next = p.file.DownloadAt })
 	if !known.other && l.state().unsure {
 		l.change(true, func(st *state) { st.unsure = false })
 	}

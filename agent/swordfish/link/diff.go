@@ -33,7 +33,6 @@ type hostConfig struct {
 type maker struct {
 	cards Sealer
 	basis digest
-	words *swordfish.Profile
 }
 
 // basisOf names how a lock's files are written. What a lock got by another basis is
