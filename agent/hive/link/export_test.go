@@ -5,3 +5,43 @@ func NewSplitter() func(b []byte, message func([]byte), dropped func()) {
 	var s splitter
 	return s.feed
 }
+
+// Cut cuts a text into parts.
+func Cut(text string, size int) []string { return cut(text, size) }
+
+// Bodies returns how many long bodies are in memory.
+func (s *Server) Bodies() int { return int(s.bodies.n.Load()) }
+
+// TakeBodies makes as if so many long bodies were in memory, until release.
+func (s *Server) TakeBodies(n int) (release func()) {
+	for range n {
+		s.bodies.take()
+	}
+	return func() { s.bodies.n.Add(int32(-n)) }
+}
+
+// Assembly is a server's room for one device's body in parts.
+type Assembly struct {
+	s    Server
+	d    device
+	body []byte
+	done bool
+}
+
+// Add takes a part as a request does, and reports whether it was taken.
+func (a *Assembly) Add(n, parts int, text string) bool {
+	a.body, a.done = nil, false
+	p := part{method: "POST", path: "/", n: int64(n), parts: int64(parts), text: text}
+	if p.parts < 1 {
+		a.s.dropParts(&a.d)
+		return false
+	}
+	var fault *partFault
+	if a.body, a.done, fault = a.s.addText(&a.d, p); fault != nil {
+		a.s.dropParts(&a.d)
+	}
+	return fault == nil
+}
+
+// Whole returns the body that the last part made whole.
+func (a *Assembly) Whole() ([]byte, bool) { return a.body, a.done }

@@ -66,8 +66,9 @@ func (l *Line) partSize() int {
 type transfer struct {
 	bodies *bodies
 	parts  []string
-	next   int // index of the part that is sent next
-	tries  int // how often it was
+	next   int  // index of the part that is sent next
+	tries  int  // how often it was
+	polled bool // the device was polled since the last part
 }
 
 // newTransfer cuts a body. It is nil when too many are on their way.
@@ -223,9 +224,16 @@ func partOf(r *request, method, path string) (part, *partFault) {
 	return p, nil
 }
 
-// addPart adds a part to what the device sent before. ok says that body is
-// whole.
-func (s *Server) addPart(d *device, p part) (body []byte, ok bool, _ *partFault) {
+// addPart adds a part to what the device sent before. ok says that body is whole.
+func (s *Server) addPart(d *device, p part) (body []byte, ok bool, fault *partFault) {
+	body, ok, fault = s.addText(d, p)
+	if ok && (!json.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))) {
+		return nil, false, faultBody
+	}
+	return body, ok, fault
+}
+
+func (s *Server) addText(d *device, p part) (body []byte, ok bool, _ *partFault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p.n == 1 && !d.parts.again(p) {
@@ -243,9 +251,6 @@ func (s *Server) addPart(d *device, p part) (body []byte, ok bool, _ *partFault)
 	}
 	d.parts = nil
 	s.bodies.give()
-	if !json.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return nil, false, faultBody
-	}
 	return body, true, nil
 }
 

@@ -87,12 +87,16 @@ func (s *session) judge(now time.Time) {
 // turn polls a device, or sends it the next part of what is on its way.
 func (s *session) turn(ctx context.Context, p *peer) error {
 	began := time.Now()
-	part := p.out != nil && (!s.l.polled() || began.Sub(p.asked) < transferPoll)
+	// On a slow line a round takes longer: then polls and parts alternate.
+	part := p.out != nil && (!s.l.polled() || p.out.polled || began.Sub(p.asked) < transferPoll)
 	var err error
 	if part {
 		err = s.part(ctx, p)
 	} else {
 		p.asked = began
+		if p.out != nil {
+			p.out.polled = true
+		}
 		err = s.poll(ctx, p)
 	}
 	s.heavy = part || p.misses > 0
@@ -162,6 +166,7 @@ func (s *session) grumble(p *peer, data hive.Value) {
 // part sends the next part of what is on its way to the device.
 func (s *session) part(ctx context.Context, p *peer) error {
 	t := p.out
+	t.polled = false
 	w, err := s.exchange(ctx, p, opPart, hive.Field("part", hive.Int(int64(t.next+1))),
 		hive.Field("parts", hive.Int(int64(len(t.parts)))), hive.Field("text", hive.Text(t.parts[t.next])))
 	var not *unsent
