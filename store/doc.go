@@ -48,6 +48,16 @@
 // replaced by a small commit: up to 2,000 changed cards in one transaction, more in a
 // bucket that is filled beside the live one.
 //
+// # Locks
+//
+// A lock that keeps its cards itself holds no more users and schedules than its model
+// takes (LockLimit). What would take it over is refused when it is asked for, in the
+// transaction of the change, which is not made then. What a lock holds is remembered
+// from change to change as a bound from above, in memory; only where a change adds to
+// a lock whose bound is over the limit, or is not known yet, all records are read.
+// What the store remembers goes with a recovery, an import and a restart. CardsAt
+// gives what locks are to hold, in one pass for all of them.
+//
 // # Uses
 //
 // A use of a counted credential is in force in memory at once. The policy file

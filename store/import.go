@@ -113,10 +113,10 @@ type importer struct {
 	settled  map[credKey]bool // brought up to date in this transaction
 	resets   []credKey
 	arena    []byte
-	// locked is what locks are to hold after a large import; reconciled says that
-	// its generation is another one than it was then.
-	locked     *lockImport
-	reconciled bool
+	// locked is what locks are to hold after a large import, and begun the last change
+	// before it; nil: to be counted when it is switched to.
+	locked *lockImport
+	begun  uint64
 }
 
 func (s *Store) runImport(ctx context.Context, by string, source site.Source, rows Rows, opt ImportOptions) (ImportResult, error) {

@@ -161,7 +161,7 @@ func (lc *lockCheck) compare(a, b *blockWalk, wide []bool) error {
 		_, err := comparePage(a, b, nil, 0, func(enc [16]byte, before, after []claim) {
 			compareAt(before, after, func(door int32, before, after []claim) {
 				if wide[door] {
-					lc.counts[door].both(before, after, func() int { return lc.record(enc) })
+					lc.counts[door].both(before, after, b.kinds, func() int { return lc.record(enc) })
 				}
 			})
 		})
@@ -176,7 +176,7 @@ func (lc *lockCheck) compare(a, b *blockWalk, wide []bool) error {
 		compareAt(a.claims, b.claims, func(door int32, before, after []claim) {
 			if !wide[door] {
 				lc.counts[door].compare(before, after, t.record)
-				lc.counts[door].need(after)
+				lc.counts[door].need(after, b.kinds)
 			}
 		})
 	}
@@ -233,7 +233,7 @@ func (lc *lockCheck) recount(b *blockWalk, which []bool) error {
 		}
 		eachDoor(b.claims, func(door int32, at []claim) {
 			if which[door] {
-				lc.counts[door].take(at)
+				lc.counts[door].take(at, b.kinds)
 			}
 		})
 	}

@@ -15,7 +15,7 @@ import (
 type lockCount struct {
 	users  int
 	always bool                // somebody has a right without a schedule
-	sets   map[string]struct{} // what the others need: setKey
+	sets   map[string]struct{} // what the others need, by the numbers of the schedules
 
 	delta  int  // users that the change adds, less those that it takes away
 	grew   bool // somebody has a schedule there that he had not
@@ -43,31 +43,61 @@ func eachDoor(claims []claim, fn func(door int32, at []claim)) {
 }
 
 // take counts a block that is there after the change.
-func (c *lockCount) take(at []claim) {
+func (c *lockCount) take(at []claim, kinds []userKind) {
 	c.users++
-	c.need(at)
+	c.need(at, kinds)
 }
 
-// need notes what the entries of a block need: one set for each kind of entry.
-func (c *lockCount) need(at []claim) {
-	var buf [64]byte
-	for len(at) > 0 {
-		n, always, key := 0, false, buf[:0]
-		for ; n < len(at) && at[n].kind == at[0].kind; n++ {
-			switch at[n].schedule {
-			case atAlways:
-				always = true
-			case atNever:
-			default:
-				key = binary.BigEndian.AppendUint32(key, uint32(at[n].schedule))
+// need notes what the entries of a block need, at whatever time: a set for each kind,
+// and for two that a lock has to hold as one user for a while one for both. Beside a
+// right without a schedule there is no other.
+func (c *lockCount) need(at []claim, kinds []userKind) {
+	for rest := at; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].kind == rest[0].kind {
+			n++
+		}
+		c.set(rest[:n], nil)
+		for other := rest[n:]; len(other) > 0; {
+			m := 1
+			for m < len(other) && other[m].kind == other[0].kind {
+				m++
+			}
+			if kinds[rest[0].kind].meets(kinds[other[0].kind]) {
+				c.set(rest[:n], other[:m])
+			}
+			other = other[m:]
+		}
+		rest = rest[n:]
+	}
+}
+
+// set notes what an entry of two lists of claims needs.
+func (c *lockCount) set(a, b []claim) {
+	var room [16]int32
+	numbers := room[:0]
+	for _, list := range [2][]claim{a, b} {
+		for i := range list {
+			if list[i].schedule == atAlways {
+				c.always = true
+				return
+			}
+			if list[i].schedule != atNever {
+				numbers = append(numbers, list[i].schedule)
 			}
 		}
-		at = at[n:]
-		if always {
-			c.always = true
-		} else if _, there := c.sets[string(key)]; !there && len(key) > 0 {
-			c.sets[string(key)] = struct{}{}
-		}
+	}
+	if b != nil { // each list is sorted
+		slices.Sort(numbers)
+		numbers = slices.Compact(numbers)
+	}
+	var buf [64]byte
+	key := buf[:0]
+	for _, n := range numbers {
+		key = binary.BigEndian.AppendUint32(key, uint32(n))
+	}
+	if _, there := c.sets[string(key)]; !there && len(key) > 0 {
+		c.sets[string(key)] = struct{}{}
 	}
 }
 
@@ -114,10 +144,10 @@ func compareAt(before, after []claim, fn func(door int32, before, after []claim)
 	}
 }
 
-// both counts a block of a walk over all of them.
-func (c *lockCount) both(before, after []claim, record func() int) {
+// both counts a block of a walk over all of them. kinds are those of after.
+func (c *lockCount) both(before, after []claim, kinds []userKind, record func() int) {
 	if len(after) > 0 {
-		c.take(after)
+		c.take(after, kinds)
 	}
 	if len(after) == 0 || len(before) == 0 || !within(after, before) {
 		c.compare(before, after, record())
@@ -202,8 +232,8 @@ func (c *lockCount) usesAny(changed map[int32]bool) bool {
 
 // fits asks the lock's model for all that is needed.
 func (c *lockCount) fits(l *LockLimit, pol *lockPolicy) error {
-	if len(c.sets) == 0 {
-		return nil // one schedule at most
+	if len(c.sets) == 0 && !c.always {
+		return nil
 	}
 	sets := make([][]site.Schedule, 0, len(c.sets))
 	for _, k := range slices.Sorted(maps.Keys(c.sets)) {
@@ -216,7 +246,7 @@ func (c *lockCount) fits(l *LockLimit, pol *lockPolicy) error {
 		sets = append(sets, set)
 	}
 	if err := l.Profile.Fits(c.always, sets); err != nil {
-		return fmt.Errorf("lock %s: model %s: %w", l.Door, l.Profile.Model, err)
+		return fmt.Errorf("lock %s: %w", l.Door, err)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func (li *lockImport) page(im *importer, tx *bbolt.Tx, gen uint32, from []byte, 
 	a, b := newBlockWalk(tx, li.pol, live, now), newBlockWalk(tx, li.pol, fresh, now)
 	return comparePage(a, b, from, budget, func(enc [16]byte, before, after []claim) {
 		compareAt(before, after, func(door int32, before, after []claim) {
-			li.counts[door].both(before, after, func() int { return im.rowOf(enc) })
+			li.counts[door].both(before, after, b.kinds, func() int { return im.rowOf(enc) })
 		})
 	})
 }
@@ -141,7 +141,7 @@ func (im *importer) rowOf(enc [16]byte) (record int) {
 const lockPage = 8192
 
 // checkLocks counts in short transactions and notes the locks that the import does
-// not fit. It stands where no change came in between.
+// not fit. It stands where no change has come since the import was begun.
 func (im *importer) checkLocks(gen uint32) error {
 	im.locked = nil
 	if len(im.s.cfg.Locks) == 0 {
@@ -165,6 +165,9 @@ func (im *importer) checkLocks(gen uint32) error {
 			break
 		}
 	}
+	if gen != 0 && (!li.steady || li.pol.version != im.begun) {
+		return nil // the generation lacks what others changed: recheckLocks decides
+	}
 	im.locked = li
 	im.overFull(li.over(im.s))
 	return nil
@@ -173,7 +176,7 @@ func (im *importer) checkLocks(gen uint32) error {
 // recheckLocks counts anew in the transaction that switches, where checkLocks no
 // longer stands.
 func (im *importer) recheckLocks(tx *bbolt.Tx, h *header, gen uint32) error {
-	if li := im.locked; len(im.s.cfg.Locks) == 0 || li != nil && li.steady && li.pol.version == h.Change && !im.reconciled {
+	if len(im.s.cfg.Locks) == 0 || im.locked != nil && im.begun == h.Change {
 		return nil
 	}
 	li := im.newLockImport()

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"gatehouse/agent/site"
+	"gatehouse/agent/swordfish"
 )
 
 // scheduleNames gives schedules numbers that stay the same from policy to policy.
@@ -52,13 +53,17 @@ type lockPolicy struct {
 	levels    [4]map[site.LevelID][]doorRight
 	schedules [4]map[site.ScheduleID]int32
 	files     []*fileView // by door; nil: it has none
+	// fileSchedules are those of a door's file, by door. One that never ends counts
+	// too: the host's holidays suspend it (swordfish.Profile.Fits).
+	fileSchedules [][swordfish.MaxSchedules]int32
 }
 
 const srcOperator = 1
 
 func newLockPolicy(p *Policy, doors []site.DoorID, names *scheduleNames) *lockPolicy {
 	l := &lockPolicy{version: p.Version, doors: make(map[site.DoorID]int32, len(doors)), names: names,
-		defs: make(map[int32]*site.Schedule), files: make([]*fileView, len(doors))}
+		defs: make(map[int32]*site.Schedule), files: make([]*fileView, len(doors)),
+		fileSchedules: make([][swordfish.MaxSchedules]int32, len(doors))}
 	for i, d := range doors {
 		l.doors[d] = int32(i)
 	}
@@ -78,6 +83,9 @@ func newLockPolicy(p *Policy, doors []site.DoorID, names *scheduleNames) *lockPo
 	for i := range p.Files {
 		if d, ok := l.doors[p.Files[i].Door]; ok {
 			l.files[d] = newFileView(&p.Files[i])
+			for n := range l.fileSchedules[d] {
+				l.fileSchedules[d][n] = l.schedule(srcIPHost, string(fileSchedule(p.Files[i].Door, n+1)))
+			}
 		}
 	}
 	return l
@@ -177,9 +185,9 @@ func (d *policyDiff) mark(before, after []doorRight) {
 }
 
 // markFile notes that the cards of a door's file are others as a whole: another
-// bucket, or schedules that mean something else to each card.
+// bucket, or schedules that were not there.
 func (d *policyDiff) markFile(door int, a, b *fileView) {
-	if a == nil && b == nil || a != nil && b != nil && a.gen == b.gen && a.ids == b.ids {
+	if a == nil && b == nil || a != nil && b != nil && a.gen == b.gen && len(a.Schedules) == len(b.Schedules) {
 		return
 	}
 	d.wide[door] = true

@@ -53,19 +53,24 @@ func (r *bucketRows) payload() ([]byte, error) {
 	return p, nil
 }
 
-// claim is a right that a block has at a door. Records of a block that a lock can
-// hold as one user have the same kind.
+// claim is a right that a block has at a door, by records of one kind.
 type claim struct{ door, kind, schedule int32 }
 
 func (c claim) compare(o claim) int {
 	return cmp.Or(cmp.Compare(c.door, o.door), cmp.Compare(c.kind, o.kind), cmp.Compare(c.schedule, o.schedule))
 }
 
-// userKind is what one entry of a lock says beside its schedules.
+// userKind is what an entry of a lock says beside its schedules. A lock has one
+// function for a card; records of one function that hold at the same time go into one
+// entry.
 type userKind struct {
 	function    site.Function
-	ada         bool
 	from, until int64 // Unix; 0: none
+}
+
+// meets reports whether there is a time at which both are one entry.
+func (k userKind) meets(o userKind) bool {
+	return k.function == o.function && (k.until == 0 || o.from < k.until) && (o.until == 0 || k.from < o.until)
 }
 
 // blockWalk reads, block by block, what a block has at the doors of a policy: all
@@ -267,7 +272,7 @@ func (w *blockWalk) skim(source byte, payload []byte) error {
 		return damaged("credential record version %d is not known", v)
 	}
 	sf, flags := d.byte(), d.byte()
-	state, kind := site.CredentialState(sf&0x0F), userKind{function: site.Function(sf >> 4), ada: flags&flagADA != 0}
+	state, kind := site.CredentialState(sf&0x0F), userKind{function: site.Function(sf >> 4)}
 	active := state == site.CredentialActive && kind.function < site.FunctionBlocked
 	if !w.any && !active {
 		w.veto = w.veto || source == srcOperator
@@ -352,13 +357,11 @@ func (w *blockWalk) card(door int32, k, v []byte) error {
 	if !w.any && rec.function == site.FunctionBlocked {
 		return nil
 	}
-	number, kind := int32(-1), userKind{rec.function, rec.ada, rec.from, rec.until}
-	view := w.pol.files[door]
-	for i, id := range view.ids {
-		if rec.schedules&(1<<i) == 0 {
-			continue
+	number, kind := int32(-1), userKind{rec.function, rec.from, rec.until}
+	for i, schedule := range w.pol.fileSchedules[door] {
+		if rec.schedules&(1<<i) != 0 {
+			w.claim(&number, kind, doorRight{door, schedule})
 		}
-		w.claim(&number, kind, doorRight{door, w.pol.schedule(srcIPHost, string(id))})
 	}
 	if w.any && rec.schedules == 0 {
 		w.claim(&number, kind, doorRight{door, atNever})

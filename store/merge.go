@@ -118,7 +118,7 @@ func (im *importer) begin() (gen uint32, err error) {
 	}
 	err = im.step(func(tx *bbolt.Tx, h *header) error {
 		tx.DB().AllocSize = importAlloc // read by the writer only, who we are
-		gen = h.Generation + 1
+		gen, im.begun = h.Generation+1, h.Change
 		if err := createGeneration(tx, gen); err != nil {
 			return err
 		}
@@ -377,7 +377,6 @@ func (im *importer) flipHeld(gen uint32) (done bool, err error) {
 				return err
 			}
 			im.settled[k] = true
-			im.reconciled = true
 		}
 		if err := im.verdict(); err != nil || !done {
 			return err
