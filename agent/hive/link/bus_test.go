@@ -108,9 +108,6 @@ func (w *busWorld) end() {
 
 const access = `"operation":"access","badge":1052895,"item":"door"`
 
-// openings returns how often doors opened.
-func (w *busWorld) openings() int { return w.state().Opened }
-
 // faultsOf returns the texts of the offline events so far, "+" where cleared.
 func (w *busWorld) offlines() (out []string) {
 	for _, e := range w.taken() {

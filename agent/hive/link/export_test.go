@@ -45,3 +45,14 @@ func (a *Assembly) Add(n, parts int, text string) bool {
 
 // Whole returns the body that the last part made whole.
 func (a *Assembly) Whole() ([]byte, bool) { return a.body, a.done }
+
+// HearOnBus gives one line to a bus of devices, while the answer of the first to
+// a poll is awaited whose random numbers are 0, and reports whether it was taken.
+func HearOnBus(s *Server, line []byte) (taken bool) {
+	l := s.lines[0]
+	x := &session{l: l, bus: true, done: make(chan answered, len(l.peers))}
+	x.awaits = &awaited{p: l.peers[0], op: opPoll}
+	x.message(line)
+	x.started.Wait()
+	return x.awaits.got != nil
+}

@@ -35,6 +35,26 @@ func TestNewRefuses(t *testing.T) {
 			line("a", c, 1)
 			line("b", c, 2)
 		}},
+		{"no device", "hive: line a: has no device", func(c *link.Config, _ *link.Deps) { c.Lines = []link.LineConfig{{Port: "a"}} }},
+		{"one device twice on a bus", `hive: line a: device "two" is also on line a`, func(c *link.Config, d *link.Deps) {
+			d.Counters = &counters{}
+			line("a", c, 1)
+			c.Lines[0].Devices = append(c.Lines[0].Devices, c.Lines[0].Devices[0])
+		}},
+		{"one key twice on a bus", `hive: line a: devices "two" and "both" share a key`, func(c *link.Config, d *link.Deps) {
+			d.Counters = &counters{}
+			c.Devices[2].Key = c.Devices[1].Key
+			line("a", c, 1)
+			c.Lines[0].Devices = append(c.Lines[0].Devices, link.LineDevice{Device: "both"})
+		}},
+		{"a bus without counters", "hive: line a is polled without counters: a dependency is missing", func(c *link.Config, _ *link.Deps) {
+			line("a", c, 1)
+			c.Lines[0].Devices = append(c.Lines[0].Devices, link.LineDevice{Device: "both"})
+		}},
+		{"a polled line without counters", "hive: line a is polled without counters: a dependency is missing", func(c *link.Config, _ *link.Deps) {
+			line("a", c, 1)
+			c.Lines[0].Poll = true
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

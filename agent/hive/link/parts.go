@@ -31,7 +31,7 @@ const (
 // partTime is how long a part should hold up a slow line, and leastPart how
 // small it gets at most for that.
 const (
-	partTime  = 500 * time.Millisecond
+	partTime  = 250 * time.Millisecond
 	leastPart = 512
 )
 

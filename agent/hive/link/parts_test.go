@@ -42,11 +42,11 @@ func TestTransferOnABus(t *testing.T) {
 		gap  time.Duration // the longest that another device waits for a poll
 		took time.Duration
 	}{
-		{"115200 baud", 115200, 200_000, 0, 1200 * time.Millisecond, time.Minute},
+		{"115200 baud", 115200, 200_000, 0, 600 * time.Millisecond, time.Minute},
 		{"921600 baud", 921600, 1_200_000, 0, 300 * time.Millisecond, time.Minute},
 		{"9600 baud", 9600, 20_000, 0, 5 * time.Second, 5 * time.Minute},
-		{"with losses", 115200, 200_000, 5, 1500 * time.Millisecond, 2 * time.Minute},
-		{"just too long for one", 115200, 4097, 0, 1200 * time.Millisecond, 5 * time.Second},
+		{"with losses", 115200, 200_000, 5, 900 * time.Millisecond, 2 * time.Minute},
+		{"just too long for one", 115200, 4097, 0, 600 * time.Millisecond, 5 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
