@@ -171,29 +171,39 @@ func (f *fakeBoard) serve(c net.Conn) {
 	}
 }
 
-// playWorld plays a small site on a fake board and returns what gives orders.
-func playWorld(t *testing.T, f *fakeBoard) func(args ...string) (string, error) {
+// serveBoard serves the board in a folder until the returned function is called.
+func serveBoard(t *testing.T, dir string, f *fakeBoard) (end func()) {
 	t.Helper()
-	dir := t.TempDir()
-	const file = `{"board": "board.sock",
- "doors": [{"id": "front", "strike": "STRIKE", "unlocked": 1, "contact": "CONTACT", "open": 1, "exit": "REX", "pressed": 0}],
- "readers": [{"id": "in", "door": "front", "d0": "D0", "d1": "D1"}],
- "inputs": [{"id": "fire", "line": "FIRE", "on": 1}, {"id": "panic", "line": "PANIC", "on": 0}],
- "outputs": [{"id": "siren", "line": "SIREN", "on": 0}]}`
-	if err := os.WriteFile(filepath.Join(dir, "sitesim.json"), []byte(file), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	l, err := net.Listen("unix", filepath.Join(dir, "board.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
 	go func() {
-		c, err := l.Accept()
-		if err == nil {
-			f.serve(c)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go f.serve(c)
 		}
 	}()
+	return func() { l.Close() }
+}
+
+// playWorld plays a small site on a fake board and returns what gives orders.
+// more is what the file has besides.
+func playWorld(t *testing.T, f *fakeBoard, more string) func(args ...string) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	file := `{"board": "board.sock",
+ "doors": [{"id": "front", "strike": "STRIKE", "unlocked": 1, "contact": "CONTACT", "open": 1, "exit": "REX", "pressed": 0}],
+ "readers": [{"id": "in", "door": "front", "d0": "D0", "d1": "D1"}],
+ "inputs": [{"id": "fire", "line": "FIRE", "on": 1}, {"id": "panic", "line": "PANIC", "on": 0}],
+ "outputs": [{"id": "siren", "line": "SIREN", "on": 0}]` + more + `}`
+	if err := os.WriteFile(filepath.Join(dir, "sitesim.json"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(serveBoard(t, dir, f))
 	w, err := loadWorld(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +240,7 @@ func playWorld(t *testing.T, f *fakeBoard) func(args ...string) (string, error) 
 // TestOrders gives orders by the command line and looks at the board's lines.
 func TestOrders(t *testing.T) {
 	f := &fakeBoard{levels: map[string]int{"PANIC": 1, "SIREN": 1}, opens: "4:b0"}
-	order := playWorld(t, f)
+	order := playWorld(t, f, "")
 	for _, tt := range []struct {
 		args, want string // want begins with "error: " where the order is refused
 	}{

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// cipherKey opens and makes card blocks: one AES-256 block with the site key
+// cipherKey opens card blocks: one AES-256 block with the site key
 // (engage.md section 5, primeCr).
 type cipherKey struct{ block cipher.Block }
 
@@ -36,13 +36,6 @@ func (k *cipherKey) open(digits string) (clear [16]byte, err error) {
 	}
 	k.block.Decrypt(clear[:], sealed[:])
 	return clear, nil
-}
-
-// seal writes a primeCr.
-func (k *cipherKey) seal(clear [16]byte) string {
-	var sealed [16]byte
-	k.block.Encrypt(sealed[:], clear[:])
-	return hex.EncodeToString(sealed[:])
 }
 
 // Block makes the 16 bytes that stand for a card: its bits left-justified in
