@@ -85,7 +85,7 @@ func (lc *lockCheck) check(tx *bbolt.Tx, h *header) ([]lockOver, error) {
 	}
 	s, n := lc.s, len(lc.s.cfg.Locks)
 	before := s.lockPolicyNow()
-	after, diff := before, policyDiff{make([]bool, n), make([]bool, n), nil}
+	after, diff := before, policyDiff{wide: make([]bool, n), loose: make([]bool, n)}
 	if lc.policy >= 0 {
 		p, err := s.readPolicy(tx, *h)
 		if err != nil {
@@ -112,7 +112,7 @@ func (lc *lockCheck) check(tx *bbolt.Tx, h *header) ([]lockOver, error) {
 		if err != nil {
 			return err
 		}
-		return lc.compare(a, b, diff.wide)
+		return lc.compare(a, b, diff)
 	})
 	if err != nil {
 		return nil, err
@@ -155,32 +155,71 @@ func (s *Store) lockWalk(tx *bbolt.Tx, gen uint32, pol *lockPolicy, now int64) (
 
 // compare finds what the change does: of wide locks by all that there is, of others
 // by the blocks that it touched.
-func (lc *lockCheck) compare(a, b *blockWalk, wide []bool) error {
-	if slices.Contains(wide, true) {
-		copy(lc.exact, wide)
-		_, err := comparePage(a, b, nil, 0, func(enc [16]byte, before, after []claim) {
-			compareAt(before, after, func(door int32, before, after []claim) {
-				if wide[door] {
-					lc.counts[door].both(before, after, b.kinds, func() int { return lc.record(enc) })
-				}
-			})
+func (lc *lockCheck) compare(a, b *blockWalk, d policyDiff) (err error) {
+	fn := func(enc [16]byte, before, after []claim) {
+		compareAt(before, after, func(door int32, before, after []claim) {
+			if d.wide[door] {
+				lc.counts[door].both(before, after, b.kinds, func() int { return lc.record(enc) })
+			}
 		})
-		if err != nil {
-			return err
-		}
 	}
+	switch {
+	case d.files:
+		_, err = comparePage(a, b, nil, 0, fn)
+	case slices.Contains(d.wide, true):
+		b.old = a.pol
+		err = lc.compareLevels(a, b, fn)
+		b.old = nil
+	}
+	if err != nil {
+		return err
+	}
+	copy(lc.exact, d.wide)
 	for _, t := range lc.touched {
 		if err := errors.Join(a.load(t.enc), b.load(t.enc)); err != nil {
 			return err
 		}
 		compareAt(a.claims, b.claims, func(door int32, before, after []claim) {
-			if !wide[door] {
+			if !d.wide[door] {
 				lc.counts[door].compare(before, after, t.record)
 				lc.counts[door].need(after, b.kinds)
 			}
 		})
 	}
 	return nil
+}
+
+// compareLevels walks over what is there after a change of levels. What is not
+// touched beside them says itself what it was before.
+func (lc *lockCheck) compareLevels(a, b *blockWalk, fn func(enc [16]byte, before, after []claim)) error {
+	if err := b.seek(nil); err != nil {
+		return err
+	}
+	touched := lc.touched
+	for {
+		more, err := b.next()
+		if err != nil {
+			return err
+		}
+		for len(touched) > 0 && (!more || bytes.Compare(touched[0].enc[:], b.enc[:]) <= 0) {
+			enc := touched[0].enc
+			touched = touched[1:]
+			if err := a.load(enc); err != nil {
+				return err
+			}
+			if more && enc == b.enc {
+				b.was = append(b.was[:0], a.claims...)
+				continue
+			}
+			fn(enc, a.claims, nil)
+		}
+		if !more {
+			return nil
+		}
+		if len(b.was) > 0 || len(b.claims) > 0 {
+			fn(b.enc, b.was, b.claims)
+		}
+	}
 }
 
 // judge decides by what is known from above where that is enough, and counts the

@@ -131,7 +131,12 @@ func (r doorRight) compare(o doorRight) int {
 
 // schedule returns the number of what a record of a source means by an id.
 func (l *lockPolicy) schedule(code byte, id string) int32 {
-	if id == "" {
+	return l.scheduleNamed(code, []byte(id))
+}
+
+// scheduleNamed is schedule for an id that is still in its record; it copies nothing.
+func (l *lockPolicy) scheduleNamed(code byte, id []byte) int32 {
+	if len(id) == 0 {
 		return atAlways
 	}
 	if n, ok := l.schedules[code][site.ScheduleID(id)]; ok {
@@ -143,13 +148,14 @@ func (l *lockPolicy) schedule(code byte, id string) int32 {
 // policyDiff is what a change of the policy does to locks beside the credentials.
 type policyDiff struct {
 	wide    []bool         // somebody may have got a right there
+	files   bool           // by another file of a door
 	loose   []bool         // somebody may have lost one
 	changed map[int32]bool // schedules that are others now; true: longer ones
 }
 
 // diffPolicies compares two policies of the same doors and names.
 func diffPolicies(a, b *lockPolicy) policyDiff {
-	d := policyDiff{make([]bool, len(a.files)), make([]bool, len(a.files)), make(map[int32]bool)}
+	d := policyDiff{wide: make([]bool, len(a.files)), loose: make([]bool, len(a.files)), changed: make(map[int32]bool)}
 	for code := range a.levels {
 		for id, after := range b.levels[code] {
 			d.mark(a.levels[code][id], after)
@@ -190,7 +196,7 @@ func (d *policyDiff) markFile(door int, a, b *fileView) {
 	if a == nil && b == nil || a != nil && b != nil && a.gen == b.gen && len(a.Schedules) == len(b.Schedules) {
 		return
 	}
-	d.wide[door] = true
+	d.wide[door], d.files = true, true
 }
 
 func equalSchedule(a, b *site.Schedule) bool {

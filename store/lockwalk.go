@@ -85,9 +85,14 @@ type blockWalk struct {
 	any bool
 	now int64
 
+	// old is the policy before, where only levels and schedules are others: then was
+	// is what the claims were by it.
+	old *lockPolicy
+
 	enc    [16]byte
 	claims []claim // of enc: sorted, each once
-	seen   int     // records so far
+	was    []claim
+	seen   int // records so far
 
 	veto  bool
 	kinds []userKind
@@ -229,18 +234,23 @@ func (w *blockWalk) load(enc [16]byte) error {
 }
 
 func (w *blockWalk) begin(enc [16]byte) {
-	w.enc, w.claims, w.kinds, w.veto = enc, w.claims[:0], w.kinds[:0], false
+	w.enc, w.claims, w.was, w.kinds, w.veto = enc, w.claims[:0], w.was[:0], w.kinds[:0], false
 }
 
 func (w *blockWalk) end() {
 	if w.veto {
-		w.claims = w.claims[:0]
+		w.claims, w.was = w.claims[:0], w.was[:0]
 		return
 	}
-	if len(w.claims) > 1 {
-		slices.SortFunc(w.claims, claim.compare)
-		w.claims = slices.Compact(w.claims)
+	w.claims, w.was = sortClaims(w.claims), sortClaims(w.was)
+}
+
+func sortClaims(c []claim) []claim {
+	if len(c) < 2 {
+		return c
 	}
+	slices.SortFunc(c, claim.compare)
+	return slices.Compact(c)
 }
 
 // credentials reads the records of the block that the rows stand at.
@@ -297,16 +307,26 @@ func (w *blockWalk) skim(source byte, payload []byte) error {
 			d.take(h.size)
 		}
 	}
-	number := int32(-1) // not known yet
+	if !w.counts(kind) {
+		return nil
+	}
+	number := w.number(kind)
 	for range d.count(maxLevels) {
-		if rs := w.pol.levels[source][site.LevelID(d.take(int(d.byte())))]; len(rs) > 0 {
-			w.claim(&number, kind, rs...)
+		id := d.take(int(d.byte()))
+		for _, r := range w.pol.levels[source][site.LevelID(id)] {
+			w.claims = append(w.claims, claim{r.door, number, r.schedule})
+		}
+		if w.old == nil {
+			continue
+		}
+		for _, r := range w.old.levels[source][site.LevelID(id)] {
+			w.was = append(w.was, claim{r.door, number, r.schedule})
 		}
 	}
 	for range d.count(maxRights) {
 		door, schedule := d.take(int(d.byte())), d.take(int(d.byte()))
 		if n, ok := w.pol.doors[site.DoorID(door)]; ok {
-			w.claim(&number, kind, doorRight{n, w.pol.schedule(source, string(schedule))})
+			w.claim(n, number, w.pol.scheduleNamed(source, schedule))
 		}
 	}
 	if err := d.end(); err != nil {
@@ -329,21 +349,26 @@ func notZero(unix int64) int64 {
 	return unix
 }
 
-// claim notes rights of a record. number is that of its kind, -1 before the first.
-func (w *blockWalk) claim(number *int32, kind userKind, rights ...doorRight) {
-	if !w.any && kind.until != 0 && kind.until <= w.now {
-		return
+// counts reports whether a record of a kind is not over.
+func (w *blockWalk) counts(kind userKind) bool {
+	return w.any || kind.until == 0 || kind.until > w.now
+}
+
+// number is that of a kind among those of the block.
+func (w *blockWalk) number(kind userKind) int32 {
+	i := slices.Index(w.kinds, kind)
+	if i < 0 {
+		i = len(w.kinds)
+		w.kinds = append(w.kinds, kind)
 	}
-	if *number < 0 {
-		i := slices.Index(w.kinds, kind)
-		if i < 0 {
-			i = len(w.kinds)
-			w.kinds = append(w.kinds, kind)
-		}
-		*number = int32(i)
-	}
-	for _, r := range rights {
-		w.claims = append(w.claims, claim{r.door, *number, r.schedule})
+	return int32(i)
+}
+
+// claim notes a right that no level gives.
+func (w *blockWalk) claim(door, kind, schedule int32) {
+	w.claims = append(w.claims, claim{door, kind, schedule})
+	if w.old != nil {
+		w.was = append(w.was, claim{door, kind, schedule})
 	}
 }
 
@@ -357,14 +382,18 @@ func (w *blockWalk) card(door int32, k, v []byte) error {
 	if !w.any && rec.function == site.FunctionBlocked {
 		return nil
 	}
-	number, kind := int32(-1), userKind{rec.function, rec.from, rec.until}
+	kind := userKind{rec.function, rec.from, rec.until}
+	if !w.counts(kind) {
+		return nil
+	}
+	number := w.number(kind)
 	for i, schedule := range w.pol.fileSchedules[door] {
 		if rec.schedules&(1<<i) != 0 {
-			w.claim(&number, kind, doorRight{door, schedule})
+			w.claim(door, number, schedule)
 		}
 	}
 	if w.any && rec.schedules == 0 {
-		w.claim(&number, kind, doorRight{door, atNever})
+		w.claim(door, number, atNever)
 	}
 	return nil
 }
