@@ -96,13 +96,6 @@ func rootCommand() *cobra.Command {
 			o.On, err = parseSwitch(args[1])
 			return err
 		})}
-	call := &cobra.Command{Use: "call LOCK", Short: "Make a lock call in now", Args: cobra.ExactArgs(1),
-		RunE: ask(func([]string) error { return nil })}
-	alert := &cobra.Command{Use: "alert LOCK forced|tamper|low-battery", Short: "Make a lock send an alert", Args: cobra.ExactArgs(2),
-		RunE: ask(func(args []string) error {
-			o.Alert = args[1]
-			return nil
-		})}
 	show := &cobra.Command{Use: "show", Short: "Show the doors, the inputs, the outputs and the locks", Args: cobra.NoArgs,
 		RunE: ask(func([]string) error { return nil })}
 	for _, c := range []*cobra.Command{card, badge, keys, exit} {
@@ -110,8 +103,21 @@ func rootCommand() *cobra.Command {
 	}
 	open.Flags().DurationVar(&o.For, "for", 2*time.Second, "how long the door stands open")
 	open.Flags().BoolVar(&o.Force, "force", false, "break a locked door open")
-	root.AddCommand(run, card, badge, keys, open, exit, input, call, alert, show, nightCommand())
+	root.AddCommand(run, card, badge, keys, open, exit, input, show, nightCommand())
+	root.AddCommand(lockCommands(&o, ask)...)
 	return root
+}
+
+// lockCommands are the orders that only locks know.
+func lockCommands(o *order, ask func(fill func(args []string) error) func(*cobra.Command, []string) error) []*cobra.Command {
+	call := &cobra.Command{Use: "call LOCK", Short: "Make a lock call in now", Args: cobra.ExactArgs(1),
+		RunE: ask(func([]string) error { return nil })}
+	alert := &cobra.Command{Use: "alert LOCK forced|tamper|low-battery", Short: "Make a lock send an alert", Args: cobra.ExactArgs(2),
+		RunE: ask(func(args []string) error {
+			o.Alert = args[1]
+			return nil
+		})}
+	return []*cobra.Command{call, alert}
 }
 
 func parseUints(args []string, out ...*uint64) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,9 +72,10 @@ func TestCallOverLine(t *testing.T) {
 // TestCommands gives a lock orders and looks at what it did.
 func TestCommands(t *testing.T) {
 	line, a := openLine(t)
-	now, due := wednesday, 0
+	now := wednesday
+	var due atomic.Int32
 	l := lock.New(config(t))
-	d := a.add(line, lock.DeviceConfig{Name: "north", Counter: 40, OnDue: func() { due++ }, Clock: func() time.Time { return now }}, l)
+	d := a.add(line, lock.DeviceConfig{Name: "north", Counter: 40, OnDue: func() { due.Add(1) }, Clock: func() time.Time { return now }}, l)
 	a.counter = 40
 	a.run(t, line)
 	for _, tt := range []struct {
@@ -116,11 +118,17 @@ func TestCommands(t *testing.T) {
 		})
 	}
 	a.t = t
+	t.Run("afterwards", func(t *testing.T) { afterCommands(t, a, d, l, now, &due) })
+}
+
+// afterCommands looks at what the orders left, and at commands that go unheard.
+func afterCommands(t *testing.T, a *lineAgent, d *lock.Device, l *lock.Lock, now time.Time, due *atomic.Int32) {
+	a.t = t
 	if l.Present(block(t, "26831000", 26), now); l.State() != lock.Lockdown || d.Counter() != 51 {
 		t.Errorf("mode %s, counter %d", l.State(), d.Counter())
 	}
-	if got := a.command("north", "poll", map[string]any{"due": true}); got["operation"] != "idle" || due != 1 {
-		t.Errorf("poll: %v, due %d times", got, due)
+	if got := a.command("north", "poll", map[string]any{"due": true}); got["operation"] != "idle" || due.Load() != 1 {
+		t.Errorf("poll: %v, due %d times", got, due.Load())
 	}
 	a.patience = 200 * time.Millisecond
 	d.LoseAnswers(1)
