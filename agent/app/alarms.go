@@ -235,14 +235,14 @@ func (s *alarmState) apply(ev site.Event) bool {
 	// A loss, a duress, what a lock tells and a counted fault (a packet that was
 	// refused) happen, they do not stand: nothing ends them, and one after an
 	// acknowledgement is a new alarm.
-	happened := happens(&ev)
+	happened, code := happens(&ev), ev.Code // of a lock's audit, whose text has a value or a time
 	ev = asMeant(ev)
 	if !alarmKinds[ev.Kind] {
 		return false
 	}
 	item := ev.Item
 	if happened {
-		item = ev.Text // the cause: another one is another alarm
+		item = cmp.Or(code, ev.Text) // the cause: another one is another alarm
 	}
 	key := alarmKey{ev.Kind, ev.Door, ev.Reader, ev.Device, item}
 	i := slices.IndexFunc(s.List, func(e alarmEntry) bool {

@@ -60,6 +60,9 @@ type App struct {
 	tokens    tokenSet
 	uplink    ipLink
 	resources *gateway.Gateway // nil: nobody could ask
+	locks     lockSet
+	lines     *lockLines
+	lockCert  *tls.Certificate // nil: there are no Wi-Fi locks, or it could not be made
 	site      siteInputs
 	view      *eventView
 	cert      *tls.Certificate
@@ -255,6 +258,7 @@ func (a *App) runOutside(ctx context.Context) error {
 	a.notify.addTo(g)
 	g.Add(task.Func("tokens", a.tokens.run), task.Policy{})
 	a.addGateway(g)
+	a.locks.addTo(g)
 	a.uplink.addTo(g)
 	g.Add(task.Func("verify", a.verify), task.Policy{Once: true})
 	return g.Run(ctx)

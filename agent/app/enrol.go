@@ -83,7 +83,9 @@ func (p policyParts) Store() (*store.Store, error) {
 }
 
 // HasDoor reports whether the settings have the door.
-func (p policyParts) HasDoor(id site.DoorID) bool { return p.doors.byID[id] != nil }
+func (p policyParts) HasDoor(id site.DoorID) bool {
+	return p.doors.byID[id] != nil || slices.ContainsFunc(p.cfg.Locks, func(l config.Lock) bool { return l.ID == id })
+}
 
 // Cards returns the site's card formats.
 func (p policyParts) Cards() *card.Set { return p.cfg.Cards }
@@ -101,7 +103,7 @@ func (p policyParts) Enrol(ctx context.Context, id site.ReaderID) (card.Bits, er
 // controlParts is what the management API stands on.
 func (a *App) controlParts() control.Parts {
 	return control.Parts{
-		Doors: &a.doors, Reports: a, Why: a, Events: a.view, Alarms: a, Areas: areaParts{a.areas, a}, Uplink: a, Fire: fireControl{a.site.fire}, Notify: a.notify, Log: a.log,
+		Doors: siteDoors{&a.doors, a.lines}, Locks: &a.locks, Reports: a, Why: a, Events: a.view, Alarms: a, Areas: areaParts{a.areas, a}, Uplink: a, Fire: fireControl{a.site.fire}, Notify: a.notify, Log: a.log,
 		Policy: policyParts{a.cfg, a.store, a.storeErr, &a.doors, &a.enrol}, Tokens: &a.tokens,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"gatehouse/agent/control"
 	"gatehouse/agent/door"
 	"gatehouse/agent/gateway"
+	"gatehouse/agent/hive/link"
 	"gatehouse/agent/site"
 	"gatehouse/agent/swordfish"
 	"gatehouse/agent/task"
@@ -77,6 +78,7 @@ func (a *App) newGateway() (*gateway.Gateway, error) {
 			return a.store, nil
 		},
 		Record: a.sink.Append, Clock: a.clock.Clock, Logger: a.log, Credentials: a.localCredentials(),
+		Locks: gatewayLocks{&a.locks},
 	}
 	if len(a.cfg.Site.Key) > 0 {
 		cards, err := swordfish.NewCards(a.cfg.Site.Key)
@@ -143,16 +145,19 @@ const live = 2 * time.Second
 
 // Status returns a door and its lines.
 func (s gatewaySite) Status(id site.DoorID) (gateway.Status, error) {
-	d := s.a.doors.byID[id]
-	if d == nil {
-		return gateway.Status{}, fmt.Errorf("door %s: %w: this build does not speak to serial locks", id, gateway.ErrUnsupported)
+	if lock := s.a.lines.find(id); lock != nil {
+		return s.lockStatus(lock)
+	}
+	d, err := s.a.doors.door(id)
+	if err != nil {
+		return gateway.Status{}, err
 	}
 	st := gateway.Status{DoorStatus: d.Status()}
 	st.Fault = st.Alarm == site.AlarmFault
 	ctx, cancel := context.WithTimeout(context.Background(), live)
 	defer cancel()
 	in, err := d.Inputs(ctx)
-	if err != nil {
+	if err != nil { // the door has ended
 		return gateway.Status{}, fmt.Errorf("%w: %w", gateway.ErrNotReady, err)
 	}
 	st.Rex, st.Tamper = in.Pressed, in.Tampered
@@ -161,10 +166,6 @@ func (s gatewaySite) Status(id site.DoorID) (gateway.Status, error) {
 
 // Command orders something in the name of the IP host.
 func (s gatewaySite) Command(ctx context.Context, id site.DoorID, c gateway.Command) error {
-	d := s.a.doors.byID[id]
-	if d == nil {
-		return fmt.Errorf("door %s: %w: this build does not speak to serial locks", id, gateway.ErrUnsupported)
-	}
 	order := door.Command{By: byHost, Op: door.OpMode}
 	switch c.Op {
 	case gateway.OpSecure:
@@ -182,13 +183,20 @@ func (s gatewaySite) Command(ctx context.Context, id site.DoorID, c gateway.Comm
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	err := d.Command(ctx, order)
+	var err error
+	if lock := s.a.lines.find(id); lock != nil {
+		err = s.a.lines.order(ctx, lock, order)
+	} else if d := s.a.doors.byID[id]; d != nil {
+		err = d.Command(ctx, order)
+	} else {
+		return fmt.Errorf("door %s: %w", id, gateway.ErrUnsupported)
+	}
 	switch {
-	case errors.Is(err, door.ErrRefused):
+	case errors.Is(err, door.ErrRefused), errors.Is(err, link.ErrRefused):
 		return fmt.Errorf("%w: %w", gateway.ErrRefused, err)
 	case errors.Is(err, door.ErrCommand):
 		return fmt.Errorf("%w: %w", gateway.ErrInvalid, err)
-	case errors.Is(err, door.ErrNotKept), errors.Is(err, door.ErrStopped):
+	case errors.Is(err, door.ErrNotKept), errors.Is(err, door.ErrStopped), errors.Is(err, link.ErrOffline), errors.Is(err, link.ErrNoAnswer):
 		return fmt.Errorf("%w: %w", gateway.ErrNotReady, err)
 	}
 	return err

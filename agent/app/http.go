@@ -34,10 +34,12 @@ type Guard uint8
 
 // The guards.
 const (
-	_              Guard = iota
-	GuardHive            // each request carries the device's checksum
-	GuardOpenProbe       // open on purpose: says only whether the doors decide
-	GuardBearer          // each request carries a token of this device (tokens.go)
+	_                Guard = iota
+	GuardHive              // each request carries the device's checksum
+	GuardOpenProbe         // open on purpose: says only whether the doors decide
+	GuardBearer            // each request carries a token of this device (tokens.go)
+	GuardLock              // each request names its lock, and proves it as swordfish.auth says
+	GuardCertificate       // open on purpose: the certificate that locks are to trust
 )
 
 // Route is one entry of a listener's table.
@@ -54,7 +56,7 @@ func (a *App) Routes() []Route {
 	return append([]Route{
 		{Pattern: "/api/access", Guard: GuardHive, Devices: true, handler: a.hive.Handler()},
 		{Pattern: "GET /healthz", Guard: GuardOpenProbe, handler: http.HandlerFunc(a.healthz)},
-	}, a.gatewayRoutes(a.gateway)...)
+	}, append(a.lockRoutes(), a.gatewayRoutes(a.gateway)...)...)
 }
 
 // mux makes the handler of one listener.
@@ -102,7 +104,7 @@ type server struct {
 
 // newServer makes the task of a listener that is open already. HTTP/2 is off:
 // locks and readers speak HTTP/1.1 (contract.md, Settings).
-func newServer(name string, l net.Listener, h http.Handler, cert *tls.Certificate, log *slog.Logger) *server {
+func newServer(name string, l net.Listener, h http.Handler, certs []tls.Certificate, log *slog.Logger) *server {
 	s := &server{name: name, listener: l, ready: make(chan struct{}), http: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -113,8 +115,8 @@ func newServer(name string, l net.Listener, h http.Handler, cert *tls.Certificat
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ErrorLog:          slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
 	}}
-	if cert != nil {
-		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if len(certs) > 0 { // a client gets the first whose key it understands
+		s.http.TLSConfig = &tls.Config{Certificates: certs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	}
 	return s
 }

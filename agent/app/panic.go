@@ -42,6 +42,12 @@ func (a *App) newPanicButton(cfg config.Panic, keep *inputKeeper) *siteInput {
 // lockdown is kept, so that one that a crash swallowed is answered at the next
 // start.
 func (a *App) panicLockdown(ctx context.Context, in *siteInput, keep *inputKeeper) {
+	locked := make(chan struct{})
+	go func() { // a lock that is away keeps no door from being kept locked down
+		defer close(locked)
+		a.lines.lockdown(ctx, byPanic, a.log)
+	}()
+	defer func() { <-locked }()
 	doors, err := a.doors.Lockdown(ctx, control.Target{All: true}, time.Time{}, byPanic)
 	if err != nil {
 		a.log.Error("the panic button's lockdown is not kept at every door", "doors", doors, "err", err)

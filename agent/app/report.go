@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -97,15 +98,15 @@ func (a *App) readerStatus() []control.ReaderStatus {
 	return out
 }
 
-func (a *App) certStatus() *control.CertStatus {
-	if a.cert == nil {
+func certStatus(name string, cert *tls.Certificate) *control.CertStatus {
+	if cert == nil {
 		return nil
 	}
-	leaf, err := x509.ParseCertificate(a.cert.Certificate[0])
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {
 		return nil
 	}
-	return &control.CertStatus{Name: "site", Until: leaf.NotAfter, SelfSigned: leaf.Issuer.String() == leaf.Subject.String()}
+	return &control.CertStatus{Name: name, Until: leaf.NotAfter, SelfSigned: leaf.Issuer.String() == leaf.Subject.String()}
 }
 
 func diskStatus(dir string) control.DiskStatus {
@@ -142,6 +143,8 @@ var advice = []struct{ prefix, cause, do string }{
 	{"tokens.damaged", "STATE/oauth.json or STATE/device.uuid was altered; it was set aside and every token ended", "make the tokens again: gatehouse admin token add"},
 	{"tokens", "STATE/oauth.json or STATE/device.uuid cannot be read, or others could", "see the text; mend the file's mode or owner and restart; if others may have read it: gatehouse admin token revoke --all"},
 	{"uplink", "the settings of the link to the IP host cannot work", "see the text; mend uplink, site.key_file and device.serial in the settings and restart"},
+	{"locks.certificate", "the certificate that Wi-Fi locks are to trust could not be made or read", "see the text; free space in the state folder, or remove STATE/tls/locks.pem and restart: the locks must then fetch it anew"},
+	{"locks", "what is kept of the locks in STATE/locks cannot be read or written", "see the text; free space in the state folder, or replace the storage. A lock whose file is gone gets a whole door file at its next call"},
 	{"gateway", "STATE/gateway.json, which has the link numbers of the doors, cannot be read", "see the text; put the file back from a backup and restart. Removing it gives new link numbers: the host must then link anew"},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
 }
@@ -203,6 +206,8 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 			wrong(fmt.Sprintf("reader %s: %s", r.ID, r.Fault), "a wire is cut or shorted, the reader has no power, or it was opened", "look at the reader and its cable; docs/wiring.md says how each fault reads")
 		}
 	}
+	out = append(out, control.LockFindings(a.locks.LockList(), st.Clock.Now)...)
+	out = append(out, control.PendingFindings(a.locks.PendingLocks(), st.Clock.Now)...)
 	notifyWrong(st, wrong)
 	uplinkWrong(st.Uplink, wrong, note)
 	if !st.Clock.Trusted {

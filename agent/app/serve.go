@@ -32,14 +32,17 @@ func (a *App) build() error {
 		}
 		a.readers[c.ID] = r
 	}
+	a.openLocks()
 	var err error
 	a.hive, err = link.New(a.cfg.Hive, link.Deps{
 		Access: hiveAccess{&a.doors, &a.enrol}, Nonces: hiveNonces{a.store}, Vend: hiveVend{a.policy}, Events: a.sink,
+		Swordfish: a.lockCalls(), Counters: hiveCounters{a.store}, Due: a.locks.due,
 		Ports: a.hw.Ports, Clock: a.clock.Clock, Log: a.log,
 	})
 	if err != nil {
 		return err
 	}
+	a.lines = &lockLines{locks: a.cfg.Locks, hive: a.hive, sink: a.sink}
 	a.openTokens()
 	a.openGateway()
 	return a.listen()
@@ -63,13 +66,17 @@ func (a *App) listen() error {
 		a.health.Set("listen.https", err.Error())
 	} else {
 		a.cert = &cert
-		a.open("https", a.cfg.Listen.HTTPS, a.mux(false), a.cert)
+		certs := []tls.Certificate{cert}
+		if a.lockCert != nil {
+			certs = append(certs, *a.lockCert)
+		}
+		a.open("https", a.cfg.Listen.HTTPS, a.mux(false), certs)
 	}
 	a.open("devices", a.cfg.Listen.Devices, a.mux(true), nil)
 	return nil
 }
 
-func (a *App) open(name, addr string, h http.Handler, cert *tls.Certificate) {
+func (a *App) open(name, addr string, h http.Handler, certs []tls.Certificate) {
 	if addr == "" {
 		return
 	}
@@ -79,7 +86,7 @@ func (a *App) open(name, addr string, h http.Handler, cert *tls.Certificate) {
 		a.log.Error("listener could not be opened", "listener", name, "err", err)
 		return
 	}
-	a.servers = append(a.servers, newServer(name, l, h, cert, a.log))
+	a.servers = append(a.servers, newServer(name, l, h, certs, a.log))
 }
 
 // Addresses returns where the agent listens, by listener; call it after Ready.

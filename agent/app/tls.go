@@ -1,9 +1,11 @@
 package app
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -23,11 +25,25 @@ import (
 const selfSignedYears = 20
 
 // siteCertificate loads STATE/tls/site.pem, or makes it at the first start: a
-// self-signed certificate with an ECDSA P-256 key, for the host's names and
-// loopback. One file holds key and certificate, so that half of it can never be
+// self-signed certificate with an ECDSA P-256 key, for the host's names and its
+// addresses at that time. One file holds key and certificate, so that half of it can never be
 // there; it is written whole and then renamed.
 func siteCertificate(stateDir, siteName string, now time.Time) (tls.Certificate, error) {
-	path := filepath.Join(stateDir, "tls", "site.pem")
+	return certificate(filepath.Join(stateDir, "tls", "site.pem"), siteName, now, func() (crypto.Signer, error) {
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	})
+}
+
+// lockCertificate is the one that Wi-Fi locks are shown and are told to trust,
+// STATE/tls/locks.pem: vendor devices take RSA keys of up to 2048 bits only
+// (engage.md section 4).
+func lockCertificate(stateDir, siteName string, now time.Time) (tls.Certificate, error) {
+	return certificate(filepath.Join(stateDir, "tls", "locks.pem"), siteName, now, func() (crypto.Signer, error) {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	})
+}
+
+func certificate(path, siteName string, now time.Time, newKey func() (crypto.Signer, error)) (tls.Certificate, error) {
 	data, err := os.ReadFile(path)
 	if err == nil {
 		cert, err := tls.X509KeyPair(data, data)
@@ -39,7 +55,11 @@ func siteCertificate(stateDir, siteName string, now time.Time) (tls.Certificate,
 	if !errors.Is(err, fs.ErrNotExist) {
 		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
-	if data, err = selfSigned(siteName, now); err != nil {
+	key, err := newKey()
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
+	}
+	if data, err = selfSigned(siteName, now, key); err != nil {
 		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
 	if err := writeFileSync(path, data, 0o600); err != nil {
@@ -48,11 +68,7 @@ func siteCertificate(stateDir, siteName string, now time.Time) (tls.Certificate,
 	return tls.X509KeyPair(data, data)
 }
 
-func selfSigned(siteName string, now time.Time) ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
+func selfSigned(siteName string, now time.Time, key crypto.Signer) ([]byte, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		return nil, err
@@ -73,11 +89,11 @@ func selfSigned(siteName string, now time.Time) ([]byte, error) {
 		NotBefore:    from,
 		NotAfter:     now.AddDate(selfSignedYears, 0, 0),
 		DNSNames:     []string{host, "localhost"},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		IPAddresses:  append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, ownAddresses()...),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +103,21 @@ func selfSigned(siteName string, now time.Time) ([]byte, error) {
 	}
 	out := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return append(out, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})...), nil
+}
+
+// ownAddresses are those of this machine at this moment: locks are given an address,
+// not a name. Without any the certificate has the names alone.
+func ownAddresses() (out []net.IP) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			out = append(out, n.IP)
+		}
+	}
+	return out
 }
 
 // writeFileSync replaces path by data in one step: after a power cut the file

@@ -20,8 +20,9 @@ import (
 // always the one of now; a step says how often it has changed since a time that
 // is past.
 func (a *App) Why(ctx context.Context, q control.WhyQuery) (control.Why, error) {
+	lock := a.lines.find(q.Door)
 	d, err := a.doors.door(q.Door)
-	if err != nil {
+	if err != nil && lock == nil {
 		return control.Why{}, err
 	}
 	p := door.Presented{Reader: q.Reader}
@@ -33,13 +34,28 @@ func (a *App) Why(ctx context.Context, q control.WhyQuery) (control.Why, error) 
 	} else if p.Bits, err = a.bitsOf(q.Credential); err != nil {
 		return control.Why{}, err
 	}
-	m := moment{mode: d.Status().Mode, clock: a.clock.Clock(), areas: a.areas}
-	if !q.At.IsZero() {
+	m := moment{clock: a.clock.Clock(), areas: a.areas}
+	switch {
+	case lock != nil:
+		m = a.lockMoment(m, q.At)
+	case q.At.IsZero():
+		m.mode = d.Status().Mode
+	default:
 		if m, err = a.momentAt(ctx, q.Door, q.At); err != nil {
 			return control.Why{}, err
 		}
 	}
 	return a.explain(q.Door, p, m), nil
+}
+
+// lockMoment is what a decision for a lock depends on: the policy and the time. It
+// decides by itself, by the table that it stored.
+func (a *App) lockMoment(m moment, at time.Time) moment {
+	if !at.IsZero() {
+		m.clock, m.other = site.Clock{Now: at, Trusted: true, Mode: a.cfg.Clock}, true
+	}
+	m.step("time", m.clock.Now, "what the policy gives the lock; it decides by the table that it last stored: see gatehouse lock show")
+	return m
 }
 
 // moment is what a decision depends on beside the policy.
@@ -56,8 +72,11 @@ const areaStep = "area"
 
 // explain decides at a moment.
 func (a *App) explain(id site.DoorID, p door.Presented, m moment) control.Why {
-	i := slices.IndexFunc(a.doors.cfg, func(c door.Config) bool { return c.ID == id })
-	d := a.policy.decider(a.doors.cfg[i], m.areas)
+	cfg := door.Config{ID: id} // a lock's
+	if i := slices.IndexFunc(a.doors.cfg, func(c door.Config) bool { return c.ID == id }); i >= 0 {
+		cfg = a.doors.cfg[i]
+	}
+	d := a.policy.decider(cfg, m.areas)
 	d.asks = true
 	req := d.request(p, m.mode)
 	req.Clock, req.Trace = m.clock, true

@@ -26,6 +26,7 @@ type demo struct {
 	dir    string
 	config string
 	whole  bool // the settings have what demoRules speaks of
+	locks  bool // and what demoLocks speaks of
 	host   *demoHost
 }
 
@@ -43,7 +44,7 @@ func newDemo(e *env, dir string) (*demo, error) {
 	if _, err := os.Stat(d.config); !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
-	for name, size := range map[string]int{"hive-shed.key": 16, "hive-kiosk.key": 16, demoKey: 32} {
+	for name, size := range map[string]int{"hive-shed.key": 16, "hive-kiosk.key": 16, "hive-vault.key": 16, demoKey: 32} {
 		key := make([]byte, size)
 		if _, err := rand.Read(key); err != nil {
 			return nil, err
@@ -56,7 +57,7 @@ func newDemo(e *env, dir string) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	world := fmt.Sprintf(demoWorld, "http://"+addr[1]+"/api/access")
+	world := fmt.Sprintf(demoWorld, "http://"+addr[1])
 	if err := os.WriteFile(filepath.Join(dir, "sitesim.json"), []byte(world), 0o600); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}

@@ -186,7 +186,7 @@ func TestDemoText(t *testing.T) {
 	for _, whole := range []bool{true, false} {
 		var out bytes.Buffer
 		dir := t.TempDir()
-		d := &demo{e: &env{out: &out}, dir: dir, config: filepath.Join(dir, "none.yaml"), whole: whole}
+		d := &demo{e: &env{out: &out}, dir: dir, config: filepath.Join(dir, "none.yaml"), whole: whole, locks: whole}
 		d.host = &demoHost{d: d, server: "https://127.0.0.1:1/w", listen: "127.0.0.1:1", https: "127.0.0.1:2", serial: "206", program: "iphost"}
 		d.explain(control.Status{}, "/bin/sitesim", errors.New("sitesim is missing"))
 		text := out.String()

@@ -12,8 +12,8 @@ import (
 
 // The demo is a small site on the simulated board: two doors with contacts and
 // exit buttons, an area behind one of them, a Wiegand reader with a keypad, a
-// Hive reader on a serial line (a pseudo-terminal) and one that calls over HTTP,
-// the inputs of a site, a siren and a buzzer, linked to an IP host. Its state is a
+// Hive reader on a serial line (a pseudo-terminal) and one that calls over HTTP, a
+// lock on a serial line and a Wi-Fi lock, the inputs of a site, a siren and a buzzer, linked to an IP host. Its state is a
 // folder that may be kept and started again.
 
 // demoSettings is the demo's settings file; time zone and addresses are filled in.
@@ -61,8 +61,13 @@ readers:
     mode: [{schedule: strict, mode: card_pin}, {mode: either}]     # no such schedule yet: a card or a PIN will do
     wiegand: {d0: GPIO17, d1: GPIO18, led: GPIO16, beeper: GPIO26}
   - {id: shed-in, door: shed, serial: {port: tty-shed, baud: 115200}, hive_device: shed}
+locks:
+  - {id: vault, name: Vault, serial: "0000000000000000A100000000003FA7", model: nde, port: tty-vault, baud: 115200, hive_device: vault}
+  - {id: room5, name: Room 5, serial: "0000000000000000A100000000002479", model: nde}
+swordfish: {auth: enforce}
 hive:
   devices:
+    - {name: vault, key_file: hive-vault.key, versions: [2]}
     - {name: shed, key_file: hive-shed.key, versions: [2], items: {shed_door: shed}}
     - {name: kiosk, key_file: hive-kiosk.key, versions: [1, 2], items: {front_door: front}}
 gateway: {local: true}
@@ -79,7 +84,11 @@ const demoWorld = `{
  "readers": [
   {"id": "front-in", "door": "front", "d0": "GPIO17", "d1": "GPIO18"},
   {"id": "shed-in", "door": "shed", "device": "shed", "key_file": "hive-shed.key", "item": "shed_door", "pty": "tty-shed"},
-  {"id": "kiosk", "door": "front", "device": "kiosk", "key_file": "hive-kiosk.key", "item": "front_door", "url": "%s"}
+  {"id": "kiosk", "door": "front", "device": "kiosk", "key_file": "hive-kiosk.key", "item": "front_door", "url": "%s/api/access"}
+ ],
+ "locks": [
+  {"id": "vault", "serial": "0000000000000000A100000000003FA7", "site_key_file": "sitekey", "model": "nde", "device": "vault", "key_file": "hive-vault.key", "pty": "tty-vault"},
+  {"id": "room5", "serial": "0000000000000000A100000000002479", "site_key_file": "sitekey", "model": "nde", "url": "%[1]s"}
  ],
  "inputs": [
   {"id": "fire", "line": "GPIO5", "on": 1},
@@ -95,8 +104,8 @@ const demoWorld = `{
 
 // demoPolicy is enrolled at the first start, as an operator would import it.
 const demoPolicy = `holder,format,facility,card,pin,duress_pin,rights,function
-Ada,H10301,77,1568,2468,2469,front;shed,
-Bob,H10301,77,1570,,,front,
+Ada,H10301,77,1568,2468,2469,front;shed;vault;room5,
+Bob,H10301,77,1570,,,front;room5,
 Carol,H10301,55,10984,,,front;shed,blocked
 `
 
@@ -127,6 +136,9 @@ the commands below use it, there is no password.
 		say(demoRules)
 	} else {
 		say(demoOlder)
+	}
+	if d.locks {
+		say(demoLocks)
 	}
 	say(d.host.text())
 	say(demoLast)
@@ -191,6 +203,19 @@ Paste into another terminal, in this folder:
     SITESIM input mains off
     GATEHOUSE status
     SITESIM input mains on
+`
+	demoLocks = `  the locks decide by their own tables: vault hangs on a serial line and is up to date
+  in seconds, room5 is a Wi-Fi lock and calls at night, or when it is told to
+    GATEHOUSE lock list
+    SITESIM card vault 77 1568
+    SITESIM call room5
+    SITESIM card room5 77 1570
+  a revoked card (its id is in the list) opens room5 until it calls, and revoke says so
+    GATEHOUSE credential list
+    GATEHOUSE credential revoke ID
+    GATEHOUSE door unlock vault
+    SITESIM alert room5 forced
+    GATEHOUSE alarms list
 `
 	demoOlder = `  The settings in STATE are those of an older demo. With another --state you get one
   with PINs, an area, fire, panic and a siren.

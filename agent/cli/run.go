@@ -25,7 +25,7 @@ import (
 var builtParts = []config.Part{
 	config.PartPIN, config.PartReaderModes, config.PartPassback, config.PartOccupancy, config.PartInterlocks,
 	config.PartFire, config.PartPanic, config.PartSupply, config.PartAutoUnlock, config.PartTwoPerson, config.PartOutputs,
-	config.PartNotify, config.PartGateway, config.PartUplink,
+	config.PartNotify, config.PartGateway, config.PartUplink, config.PartLocks, config.PartSwordfish,
 }
 
 func buildOptions() config.Options { return config.Options{Parts: builtParts} }
@@ -72,6 +72,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.locks = len(cfg.Locks) > 0
 	d.whole = cfg.Inputs.Fire != nil && cfg.Inputs.Panic != nil && len(cfg.Areas) > 0 && len(cfg.Outputs) > 0
 	d.host = newDemoHost(d, cfg)
 	unlock, err := app.LockRun(cfg.StateDir)

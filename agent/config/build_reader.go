@@ -7,7 +7,9 @@ import (
 	"gatehouse/agent/hive/link"
 	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
+	"gatehouse/agent/swordfish"
 	"gatehouse/hal"
+	"gatehouse/store"
 )
 
 // readerModes are the words of the settings.
@@ -193,6 +195,9 @@ func (b *builder) locks(c *Config, raw *rawFile) {
 		if r.Serial.Set {
 			b.unique("serial number", r.Serial)
 		}
+		l.Profile, _ = swordfish.ProfileOf(r.Model.V) // the schema has the models
+		l.Profile.SoleSchedule, l.Profile.DayEnd = r.OneSched.V, r.DayEnd.V
+		l.Profile.Holidays = l.Profile.Holidays && r.Holidays.V
 		switch {
 		case r.Port.Set:
 			l.Serial = b.serial(r.Port, r.Baud, r.HiveDevice, r.Port.at)
@@ -205,6 +210,9 @@ func (b *builder) locks(c *Config, raw *rawFile) {
 			b.errorf(r.Baud.at, "goes with port, and there is none")
 		}
 		c.Locks = append(c.Locks, l)
+		if !b.missing(PartLocks) {
+			c.Store.Locks = append(c.Store.Locks, store.LockLimit{Door: l.ID, Profile: &l.Profile})
+		}
 	}
 	if a, ok := b.keys["locks"]; ok && len(raw.Locks) > 0 && !raw.Site.KeyFile.Set {
 		b.warnf(a, "there is no site.key_file; locks that need the site key get no door file")

@@ -10,8 +10,18 @@ import (
 func (b *builder) services(c *Config, raw *rawFile) {
 	if s := raw.Swordfish; s != nil {
 		c.Swordfish = &Swordfish{Auth: map[string]SwordfishAuth{"none": AuthNone, "report": AuthReport}[s.Auth.V]}
-		if c.Swordfish.Auth == AuthNone {
-			b.warnf(s.Auth.at, "locks are believed without any proof of who they are")
+		switch c.Swordfish.Auth {
+		case AuthNone:
+			b.warnf(s.Auth.at, "locks are believed without any proof of who they are; anyone on their network can take a lock's door file")
+		case AuthReport:
+			b.warnf(s.Auth.at, "a lock without a right proof is reported and served all the same; anyone on their network can take a lock's door file")
+		case AuthEnforce:
+		}
+		c.Swordfish.Calls = DefaultCalls
+		if w := s.Calls; w != nil {
+			if c.Swordfish.Calls = [2]int{int(w.Start.V), int(w.End.V)}; w.End.V <= w.Start.V {
+				b.errorf(w.At, "end is not after start")
+			}
 		}
 	}
 	if g := raw.Gateway; g != nil {

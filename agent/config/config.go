@@ -12,6 +12,7 @@ import (
 	"gatehouse/agent/hive/link"
 	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
+	"gatehouse/agent/swordfish"
 	"gatehouse/store"
 	"gatehouse/store/spool"
 )
@@ -104,8 +105,14 @@ type Lock struct {
 	Name   string
 	Number string // its serial number, 32 upper-case hex digits
 	Model  string
-	Serial *reader.SerialConfig
+	// Profile is that of the model, with what the settings say of its firmware.
+	Profile swordfish.Profile
+	Serial  *reader.SerialConfig
 }
+
+// DefaultCalls are the minutes of the day between which Wi-Fi locks are asked to
+// call (engage.md section 5: once a night between 00:00 and 04:00).
+var DefaultCalls = [2]int{0, 4 * 60}
 
 // ReaderMode is what a reader asks for while a schedule holds; an empty
 // Schedule is the rest of the time and the last of its list.

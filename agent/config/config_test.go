@@ -125,8 +125,14 @@ func TestExampleValues(t *testing.T) {
 	if !reflect.DeepEqual(wantHive, c.Hive) {
 		t.Errorf("hive: %+v, want %+v", c.Hive, wantHive)
 	}
+	for i, id := range []site.DoorID{"room5", "vault"} {
+		if l := c.Locks[i]; l.ID != id || l.Profile.Model != "nde" || l.Profile.DayEnd != 1439 || c.Store.Locks[i].Door != id || c.Store.Locks[i].Profile.Users != 5000 {
+			t.Errorf("lock %d: %+v, limit %+v", i, l, c.Store.Locks[i])
+		}
+	}
+	c.Store.Locks = nil
 	got := fmt.Sprint(c.StateDir, " ", c.Spool, " ", c.Store, " ", c.Clock, " ", len(c.Site.Key), " ", c.Device, c.Areas, c.Uplink.FromOldest)
-	want := "/var/lib/gatehouse {/var/lib/gatehouse/events 1073741824 9600h0m0s 0} {/var/lib/gatehouse false 24h0m0s 0} always-only 32 " +
+	want := "/var/lib/gatehouse {/var/lib/gatehouse/events 1073741824 9600h0m0s 0} {/var/lib/gatehouse false 24h0m0s 0 []} always-only 32 " +
 		"{0000000000000000A0B1000000000206 {false  }} [{lab lab 20 soft soft 8h0m0s}] false"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

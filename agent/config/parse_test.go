@@ -299,7 +299,7 @@ notify: [{id: a}, {id: b, mail: [x], webhook: "ftp://x"}]
 `, nil, []string{
 			"8:1: warning: outputs: this build has no outputs part; the section is ignored",
 			"9:1: warning: swordfish: this build has no swordfish part; the section is ignored",
-			"9:19: warning: swordfish.auth: locks are believed without any proof of who they are",
+			"9:19: warning: swordfish.auth: locks are believed without any proof of who they are; anyone on their network can take a lock's door file",
 			"10:1: warning: gateway: this build has no gateway part; the section is ignored",
 			"11:1: warning: uplink: this build has no uplink part; the section is ignored",
 			"11:22: error: uplink.server_url: want a URL with https:// or wss://",

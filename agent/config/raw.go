@@ -347,6 +347,9 @@ type rawLock struct {
 	Name       text   `key:"name" check:"label" ex:"Room 5" doc:"name shown to people; the id when absent"`
 	Serial     text   `key:"serial" req:"y" check:"serial" ex:"\"0000000000000000A100000000002479\"" doc:"serial number, 32 hex digits"`
 	Model      text   `key:"model" req:"y" enum:"nde|le|control|cte|rmru" ex:"nde" doc:"model"`
+	OneSched   flag   `key:"one_schedule" def:"false" doc:"its firmware takes one schedule a card (crSch is a number, not a list)"`
+	DayEnd     number `key:"day_end" def:"1439" min:"1439" max:"1440" doc:"minute at which its firmware wants a schedule to end that goes on to the end of the day"`
+	Holidays   flag   `key:"holidays" def:"true" doc:"its firmware takes holidays"`
 	Port       text   `key:"port" off:"y" check:"port" ex:"/dev/ttyUSB1" doc:"serial port, for a lock on a wire; wants hive_device; may be shared as a reader's"`
 	Baud       number `key:"baud" def:"115200" min:"1200" max:"921600" off:"y" doc:"bits a second of the port; all that share it want the same"`
 	HiveDevice text   `key:"hive_device" off:"y" check:"device" ex:"vault" doc:"the device of hive.devices on the port"`

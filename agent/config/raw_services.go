@@ -3,8 +3,15 @@ package config
 // The raw sections of the parts that talk to the outside (raw.go).
 
 type rawSwordfish struct {
-	At   at
-	Auth text `key:"auth" def:"enforce" enum:"none|report|enforce" doc:"what happens to a lock that does not authenticate itself"`
+	At    at
+	Auth  text      `key:"auth" def:"enforce" enum:"none|report|enforce" doc:"what happens to a lock that does not authenticate itself"`
+	Calls *rawCalls `key:"calls" doc:"time of the night in which Wi-Fi locks are asked to call, spread over it"`
+}
+
+type rawCalls struct {
+	At    at
+	Start daytime `key:"start" def:"00:00" ex:"\"00:00\"" doc:"start, in the site's zone"`
+	End   daytime `key:"end" def:"04:00" ex:"\"04:00\"" doc:"end, later on the same day"`
 }
 
 type rawGateway struct {

@@ -10,7 +10,10 @@ import (
 )
 
 // Swordfish is the locks' protocol.
-type Swordfish struct{ Auth SwordfishAuth }
+type Swordfish struct {
+	Auth  SwordfishAuth
+	Calls [2]int // minutes of the day between which locks are asked to call
+}
 
 // SwordfishAuth says what happens to a lock that does not authenticate itself.
 type SwordfishAuth uint8

@@ -1,0 +1,263 @@
+package app
+
+import (
+	"context"
+	"path/filepath"
+
+	"gatehouse/agent/card"
+	"gatehouse/agent/config"
+	"gatehouse/agent/control"
+	"gatehouse/agent/hive/link"
+	"gatehouse/agent/site"
+	"gatehouse/agent/swordfish"
+	device "gatehouse/agent/swordfish/link"
+	"gatehouse/agent/task"
+	"gatehouse/store"
+)
+
+// lockSet is the service of the locks: Wi-Fi locks that call, and those on serial
+// lines.
+type lockSet struct {
+	cfg    []config.Lock
+	server *device.Server // nil: the settings have no locks, or it could not be opened
+	store  *store.Store
+	hive   func() *link.Server
+}
+
+// openLocks makes the service. Without locks in the settings there is none, and
+// what calls is answered as an unknown path.
+func (a *App) openLocks() {
+	a.locks = lockSet{cfg: a.cfg.Locks, store: a.store, hive: func() *link.Server { return a.hive }}
+	if len(a.cfg.Locks) == 0 && a.cfg.Swordfish == nil {
+		return
+	}
+	cfg := device.Config{Zone: a.cfg.Site.Zone, Dir: filepath.Join(a.cfg.StateDir, "locks"), SiteKey: device.SiteKey(a.cfg.Site.Key)}
+	cfg.Window = config.DefaultCalls
+	if s := a.cfg.Swordfish; s != nil {
+		cfg.Window = s.Calls
+		cfg.Auth = map[config.SwordfishAuth]device.Auth{config.AuthNone: device.AuthNone, config.AuthReport: device.AuthReport}[s.Auth]
+	}
+	tables := &lockTables{policy: a.policy, clock: a.clock.Clock, profiles: map[site.DoorID]*swordfish.Profile{}}
+	wifi := false
+	for i := range a.cfg.Locks {
+		l := &a.cfg.Locks[i]
+		d := device.Lock{ID: l.ID, Name: l.Name, Serial: l.Number, Profile: l.Profile}
+		if l.Serial != nil {
+			d.Device = l.Serial.Device
+		} else {
+			wifi = true
+		}
+		cfg.Locks = append(cfg.Locks, d)
+		tables.profiles[l.ID] = &l.Profile
+	}
+	if wifi {
+		a.openLockCertificate()
+	}
+	var err error
+	a.locks.server, err = device.New(cfg, device.Deps{
+		Tables: tables, Cards: lockCards{a.policy}, Events: lockEvents{a.sink}, Clock: a.clock.Clock,
+		Certificate: a.lockRoot, Logger: a.log,
+	})
+	if err != nil {
+		a.health.Set("locks.open", err.Error())
+		a.log.Error("locks", "err", err)
+	}
+}
+
+func (a *App) openLockCertificate() {
+	cert, err := lockCertificate(a.cfg.StateDir, a.cfg.Site.Name, a.hw.Clock.Now())
+	if err != nil {
+		a.health.Set("locks.certificate", err.Error())
+		return
+	}
+	a.lockCert = &cert
+}
+
+// lockRoot is the certificate that locks are to trust, as DER.
+func (a *App) lockRoot() []byte {
+	if a.lockCert == nil {
+		return nil
+	}
+	return a.lockCert.Certificate[0]
+}
+
+// lockRoutes are the routes of the device server.
+func (a *App) lockRoutes() []Route {
+	if a.locks.server == nil {
+		return nil
+	}
+	h := a.locks.server.Handler()
+	return []Route{
+		{Pattern: "/swordfish/lock/", Guard: GuardLock, Devices: true, handler: h},
+		{Pattern: "/swordfish/lock/certificates/{name}", Guard: GuardCertificate, Devices: true, handler: h},
+		{Pattern: "/swordfish/lock/certificates/current", Guard: GuardLock, Devices: true, handler: h},
+	}
+}
+
+func (l *lockSet) addTo(g *task.Group) {
+	if l.server != nil {
+		g.Add(l.server, task.Policy{})
+	}
+}
+
+// due reports whether a device is a lock that should call for its door file.
+func (l *lockSet) due(d site.DeviceName) bool { return l.server != nil && l.server.Due(d) }
+
+// lockCalls takes the calls of locks on lines.
+func (a *App) lockCalls() link.Swordfish {
+	if a.locks.server == nil {
+		return nil // the operation is unknown
+	}
+	return lineCalls{a.locks.server}
+}
+
+type lineCalls struct{ s *device.Server }
+
+// Call answers one call.
+func (c lineCalls) Call(ctx context.Context, call link.Call) (int, []byte, error) {
+	return c.s.Call(ctx, call.Device, call.Method, call.Path, call.Body)
+}
+
+// hiveCounters numbers the commands to devices on lines.
+type hiveCounters struct{ store *store.Store }
+
+// NextCounter returns a device's next number.
+func (h hiveCounters) NextCounter(d site.DeviceName) (uint64, error) {
+	if h.store == nil {
+		return 0, errNoStore
+	}
+	return h.store.NextCounter(d)
+}
+
+// lockCards seals what is kept of a lock's table under the device key.
+type lockCards struct{ *policyHolder }
+
+// Seal encrypts a card. Without a store nothing is compiled, so nothing is sealed.
+func (c lockCards) Seal(b card.Block) (out [16]byte) {
+	if c.store == nil {
+		return out
+	}
+	return c.store.Seal(b)
+}
+
+// Open is the reverse of Seal.
+func (c lockCards) Open(b [16]byte) card.Block {
+	if c.store == nil {
+		return card.Block{}
+	}
+	return c.store.OpenBlock(b)
+}
+
+// Tag is the short name that people see of a card.
+func (c lockCards) Tag(b card.Block) string {
+	if c.store == nil {
+		return ""
+	}
+	return c.store.Tag(b)
+}
+
+// lockEvents keeps what locks tell.
+type lockEvents struct{ *eventSink }
+
+// Append records an event without waiting.
+func (e lockEvents) Append(ev site.Event) { e.eventSink.Append(ev) }
+
+// Keep records events in order and returns when all are on disk.
+func (e lockEvents) Keep(ctx context.Context, evs []site.Event) (last site.EventSeq, err error) {
+	for chunk := evs; len(chunk) > 0; {
+		n := min(len(chunk), keepAtOnce)
+		waits := make([]func(context.Context) (site.EventSeq, error), n)
+		for i, ev := range chunk[:n] {
+			waits[i] = e.append(ev).Wait
+		}
+		for _, wait := range waits {
+			if last, err = wait(ctx); err != nil {
+				return last, err
+			}
+		}
+		chunk = chunk[n:]
+	}
+	return last, nil
+}
+
+// keepAtOnce is how many events of one upload are in the log's queue at a time:
+// the doors have the rest of it.
+const keepAtOnce = 256
+
+// Scan calls fn with the kept events after a number.
+func (e lockEvents) Scan(ctx context.Context, after site.EventSeq, fn func(site.Event) error) error {
+	return storeLog(e).Scan(ctx, max(after+1, e.log.First()), fn)
+}
+
+// Last is the number of the last kept event.
+func (e lockEvents) Last() site.EventSeq { return e.log.Last() }
+
+// LockList returns each lock of the settings.
+func (l *lockSet) LockList() []control.LockStatus {
+	if l.server == nil {
+		return nil
+	}
+	offline := map[site.DeviceName]bool{}
+	for _, line := range l.hive().Lines() {
+		for _, d := range line.Stats().Devices {
+			offline[d.Device] = d.Offline
+		}
+	}
+	var out []control.LockStatus
+	for i, s := range l.server.Locks() {
+		c := lockStatusOf(&s, l.cfg[i].Profile.Users)
+		if wire := l.cfg[i].Serial; wire != nil {
+			c.Line, c.Device, c.Online = control.LockSerial, wire.Device, !offline[wire.Device]
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// PendingLocks returns those that called and are not named.
+func (l *lockSet) PendingLocks() []control.PendingLock {
+	if l.server == nil {
+		return nil
+	}
+	var out []control.PendingLock
+	for _, p := range l.server.Pending() {
+		out = append(out, control.PendingLock{Serial: p.Serial, First: p.First, Last: p.Last, Calls: uint64(p.Calls), Address: p.Address})
+	}
+	return out
+}
+
+// StillOpens returns the locks whose own table has the card of a credential.
+func (l *lockSet) StillOpens(id site.CredentialID) []control.StillOpen {
+	if l.server == nil || l.store == nil {
+		return nil
+	}
+	block, err := l.store.Block(id)
+	if err != nil {
+		return nil
+	}
+	var out []control.StillOpen
+	for _, h := range l.server.Holders(block) {
+		line := control.LockWiFi
+		if h.Line {
+			line = control.LockSerial
+		}
+		out = append(out, control.StillOpen{Lock: h.Door, Until: h.Until, Line: line, Unsure: h.Unsure})
+	}
+	return out
+}
+
+// lockStatusOf puts what the service knows of a lock in control's words.
+func lockStatusOf(s *device.LockStatus, users int) control.LockStatus {
+	c := control.LockStatus{
+		ID: s.ID, Name: s.Name, Serial: s.Serial, Model: s.Model, Line: control.LockWiFi,
+		Called: s.Called, Next: s.Next, Late: s.Late,
+		Has: control.TableVersion(s.Has), Want: control.TableVersion(s.Want), Behind: s.Behind, BehindSince: s.BehindSince,
+		Sent: s.Sent, ConfigWaits: s.Config, Mode: s.Mode, Alarm: s.Alarm, SaysName: s.DeviceName, SaysModel: s.DeviceModel,
+		Changes: s.Changes, Users: s.Users, UsersMax: users, Losses: s.Losses, Lost: s.Lost,
+		Refused: s.Refused, RefusedAt: s.RefusedAt, Battery: s.Battery, Main: s.Main, Li: s.Li, Firmware: s.Firmware,
+	}
+	if s.DriftKnown {
+		c.ClockOff = control.Duration(s.Drift)
+	}
+	return c
+}
