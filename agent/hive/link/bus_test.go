@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -389,6 +390,7 @@ func TestBusCounters(t *testing.T) {
 			_, err := w.s.Order(t.Context(), "d1", link.Order{Op: link.OrderUnlock, For: 5 * time.Second})
 			return err
 		}
+		var mu sync.Mutex // guards heard
 		var heard [][]byte
 		tap := w.bus.Attach()
 		go func() {
@@ -398,7 +400,9 @@ func TestBusCounters(t *testing.T) {
 				if err != nil {
 					return
 				}
+				mu.Lock()
 				heard = append(heard, bytes.Clone(buf[:n]))
+				mu.Unlock()
 			}
 		}()
 		if err := order(w); err != nil {
@@ -406,11 +410,13 @@ func TestBusCounters(t *testing.T) {
 		}
 		w.stop()
 		var unlock []byte
+		mu.Lock()
 		for _, line := range bytes.SplitAfter(bytes.Join(heard, nil), []byte("\n")) {
 			if bytes.Contains(line, []byte(`"operation":"unlock"`)) {
 				unlock = line
 			}
 		}
+		mu.Unlock()
 		for range 2 {
 			_, _ = tap.Write(unlock) // an attacker
 			time.Sleep(time.Second)

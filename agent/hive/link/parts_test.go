@@ -42,10 +42,10 @@ func TestTransferOnABus(t *testing.T) {
 		gap  time.Duration // the longest that another device waits for a poll
 		took time.Duration
 	}{
-		{"115200 baud", 115200, 200_000, 0, 600 * time.Millisecond, time.Minute},
-		{"921600 baud", 921600, 1_200_000, 0, 300 * time.Millisecond, time.Minute},
-		{"9600 baud", 9600, 20_000, 0, 5 * time.Second, 5 * time.Minute},
-		{"with losses", 115200, 200_000, 5, 900 * time.Millisecond, 2 * time.Minute},
+		{"115200 baud", 115200, 100_000, 0, 600 * time.Millisecond, time.Minute},
+		{"921600 baud", 921600, 300_000, 0, 300 * time.Millisecond, time.Minute},
+		{"9600 baud", 9600, 10_000, 0, 5 * time.Second, 5 * time.Minute},
+		{"with losses", 115200, 100_000, 5, 900 * time.Millisecond, 2 * time.Minute},
 		{"just too long for one", 115200, 4097, 0, 600 * time.Millisecond, 5 * time.Second},
 	}
 	for _, tt := range tests {
@@ -55,7 +55,7 @@ func TestTransferOnABus(t *testing.T) {
 				defer w.end()
 				w.host.body = longBody(t, tt.size)
 				lock := w.nodes[3]
-				time.Sleep(20 * time.Second)
+				time.Sleep(5 * time.Second)
 				n := 0
 				if tt.lose > 0 {
 					lock.set(func() {
@@ -199,12 +199,12 @@ func TestUpload(t *testing.T) {
 				w := newBus(t, 2, 921600)
 				defer w.end()
 				lock := w.nodes[1]
-				body := longBody(t, 150_000)
+				body := longBody(t, 60_000)
 				calls := uploads("/swordfish/lock/audit", body, 4096)
 				pieces := 0
 				if lose { // what the agent sends, now and then: replies too
 					w.bus.Warp(func(from *haltest.Tap, b []byte) []byte {
-						if pieces++; from == nil && pieces%197 == 0 {
+						if pieces++; from == nil && pieces%97 == 0 {
 							return nil
 						}
 						return b
