@@ -43,7 +43,8 @@ func (p *player) addLock(d lockDesc) error {
 			return err
 		}
 	}
-	cfg := lock.Config{Serial: d.Serial, SiteKey: key, Name: d.ID, Model: d.Model, Zone: zone, SoleSchedule: d.SoleSchedule}
+	cfg := lock.Config{Serial: d.Serial, SiteKey: key, Name: d.ID, Model: d.Model, Zone: zone,
+		SoleSchedule: d.SoleSchedule, DayEnd: d.DayEnd, NoHolidays: d.NoHolidays}
 	if err := cfg.Check(); err != nil {
 		return err
 	}

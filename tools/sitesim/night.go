@@ -22,7 +22,7 @@ import (
 // nightPlan is what `sitesim night` plays.
 type nightPlan struct {
 	url, siteKey, first, at, ca, model, zone string
-	locks, parallel                          int
+	locks, parallel, dayEnd                  int
 	over                                     time.Duration
 	sole, asJSON                             bool
 }
@@ -65,6 +65,7 @@ func nightCommand() *cobra.Command {
 	f.StringVar(&n.model, "model", "le", "the locks' model")
 	f.StringVar(&n.zone, "timezone", "Local", "of the locks' clocks")
 	f.BoolVar(&n.sole, "sole-schedule", false, "crSch is one number")
+	f.IntVar(&n.dayEnd, "day-end", 1439, "where the locks' day ends, 1439 or 1440")
 	f.BoolVar(&n.asJSON, "json", false, "print the result as JSON")
 	for _, name := range []string{"url", "site-key", "first-serial"} {
 		_ = c.MarkFlagRequired(name) // fails for a flag that does not exist only
@@ -125,7 +126,7 @@ func (n *nightPlan) prepare() ([]*nightLock, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg := lock.Config{Serial: serial, SiteKey: key, Model: n.model, Zone: zone, SoleSchedule: n.sole}
+		cfg := lock.Config{Serial: serial, SiteKey: key, Model: n.model, Zone: zone, SoleSchedule: n.sole, DayEnd: n.dayEnd}
 		if err := cfg.Check(); err != nil {
 			return nil, err
 		}

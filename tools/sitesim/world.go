@@ -56,9 +56,11 @@ type lockDesc struct {
 	SiteKeyFile  string `json:"site_key_file"`
 	Model        string `json:"model,omitempty"` // nde le control cte rmru
 	SoleSchedule bool   `json:"sole_schedule,omitempty"`
-	Timezone     string `json:"timezone,omitempty"` // of the lock's clock; empty: this machine's
-	URL          string `json:"url,omitempty"`      // as in http://127.0.0.1:8088
-	CAFile       string `json:"ca_file,omitempty"`  // what an https URL is trusted by
+	DayEnd       int    `json:"day_end,omitempty"`     // 1439 or 1440; 0: 1439
+	NoHolidays   bool   `json:"no_holidays,omitempty"` // the model has none
+	Timezone     string `json:"timezone,omitempty"`    // of the lock's clock; empty: this machine's
+	URL          string `json:"url,omitempty"`         // as in http://127.0.0.1:8088
+	CAFile       string `json:"ca_file,omitempty"`     // what an https URL is trusted by
 	Device       string `json:"device,omitempty"`
 	KeyFile      string `json:"key_file,omitempty"`
 	PTY          string `json:"pty,omitempty"`
