@@ -36,7 +36,7 @@ func (s *Server) admit(l *lock, t swordfish.Token, bad error, addr string) error
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	last := l.st.token
-	if clock.Trusted && at.After(later(clock.Now, last.at).Add(tokenAhead)) {
+	if usable(clock) && at.After(later(clock.Now, last.at).Add(tokenAhead)) {
 		return fmt.Errorf("its token is of %s, which is ahead of the time here: set the lock's clock", stamp(at))
 	}
 	switch c := at.Compare(last.at); {
@@ -145,8 +145,13 @@ func (s *Server) welcome(l *lock) {
 	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Cleared: true, Text: "the calls of the lock are let in again"})
 }
 
-// maxPending is how many locks that are not named are remembered.
-const maxPending = 64
+const (
+	// maxPending is how many locks that are not named are remembered.
+	maxPending = 64
+	// strangerGap is the least time between two lines of the log about them:
+	// anybody can make up serial numbers.
+	strangerGap = 10 * time.Second
+)
 
 // stranger remembers a lock that is not named in the settings.
 func (s *Server) stranger(serial, addr string) {
@@ -163,8 +168,12 @@ func (s *Server) stranger(serial, addr string) {
 	}
 	p.Last, p.Address = now, addr
 	p.Calls++
+	tell := first && (s.told.IsZero() || now.Sub(s.told).Abs() >= strangerGap)
+	if tell {
+		s.told = now
+	}
 	s.mu.Unlock()
-	if first {
+	if tell {
 		s.log.Warn("a lock calls that the settings do not name: name it under locks to let it in", "serial", serial, "peer", addr)
 	}
 }

@@ -97,12 +97,13 @@ func (s *Server) file(ctx context.Context, l *lock, claimed uint64) (*swordfish.
 	if err != nil {
 		return nil, 0, err
 	}
-	now := s.deps.Clock().Now
+	clock := s.deps.Clock()
+	now := clock.Now
 	p, err := s.maker(l).plan(&known, claimed, &table, cfg, now)
 	if err != nil {
 		return nil, 0, fmt.Errorf("the door file of lock %s: %w", l.ID, err)
 	}
-	p.file.DownloadAt = s.nextCall(l, now, table.Next, table.Good)
+	p.file.DownloadAt = s.nextCall(l, clock, table.Next, table.Good)
 	size, err := p.file.Size(s.options(l))
 	if err != nil {
 		return nil, 0, fmt.Errorf("the door file of lock %s: %w", l.ID, err)

@@ -92,7 +92,11 @@ func (s *Server) answer(h http.Header, r *http.Request) reply {
 	}
 	in, give, status, err := s.body(r, rt.limit)
 	if status != 0 {
-		return s.refuse(l, status, err)
+		out := s.refuse(l, status, err)
+		if err := l.settle(r.Context()); err != nil {
+			return s.busy(l, err)
+		}
+		return out
 	}
 	defer give()
 	base := "http://" + r.Host

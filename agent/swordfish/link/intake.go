@@ -165,7 +165,7 @@ func (in *intake) add(i int, a *swordfish.Audit, isNew, live bool) {
 		if live && w.other.IsZero() {
 			in.st.drift, in.st.driftKnown = w.at.Sub(in.clock.Now).Round(time.Millisecond), true
 		}
-	} else if first, second, _, err := swordfish.LockTime(a.Time, in.s.cfg.Zone); live && err == nil && in.clock.Trusted && second.IsZero() {
+	} else if first, second, _, err := swordfish.LockTime(a.Time, in.s.cfg.Zone); live && err == nil && usable(in.clock) && second.IsZero() {
 		in.st.drift, in.st.driftKnown = first.Sub(in.clock.Now).Round(time.Millisecond), true
 	}
 	in.events = append(in.events, e)

@@ -19,8 +19,13 @@ const (
 )
 
 // nextCall is when a lock that calls now is to call again: in the next night, at
-// its own place in the window, or sooner where its table is good for less.
-func (s *Server) nextCall(l *lock, now, next, good time.Time) time.Time {
+// its own place in the window, or sooner where its table is good for less. It is zero
+// while the site does not know the time: the lock then calls when it does by itself.
+func (s *Server) nextCall(l *lock, clock site.Clock, next, good time.Time) time.Time {
+	if !usable(clock) {
+		return time.Time{}
+	}
+	now := clock.Now
 	at := nightly(now, s.cfg.Zone, s.cfg.Window, spread(l.ident))
 	if good.IsZero() || !good.Before(at) {
 		return at
@@ -64,8 +69,8 @@ func nightly(now time.Time, zone *time.Location, window [2]int, place uint32) ti
 // calledIn takes in that a lock calls for its door file, and when it will again if
 // it gets none.
 func (s *Server) calledIn(l *lock) {
-	now := s.deps.Clock().Now
-	next := s.nextCall(l, now, time.Time{}, time.Time{})
+	clock := s.deps.Clock()
+	now, next := clock.Now, s.nextCall(l, clock, time.Time{}, time.Time{})
 	was := l.state().late
 	l.change(was, func(st *state) { st.callIn, st.next, st.late = now, next, false })
 	if was {
@@ -78,7 +83,7 @@ func (s *Server) calledIn(l *lock) {
 func (s *Server) miss(l *lock) {
 	clock := s.deps.Clock()
 	st := l.state()
-	if !clock.Trusted || st.late || st.next.IsZero() || clock.Now.Before(st.next.Add(lateAfter)) {
+	if !usable(clock) || st.late || st.next.IsZero() || clock.Now.Before(st.next.Add(lateAfter)) {
 		return
 	}
 	l.change(true, func(st *state) { st.late = true })

@@ -37,7 +37,7 @@ type lock struct {
 	path  string          // of its files, without what their names end in
 
 	turn   slots // whoever writes its files or records its audits
-	answer slots // one door file at a time
+	answer slots // door files that are being answered
 
 	mu      sync.Mutex // guards the following
 	st      state

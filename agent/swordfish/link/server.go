@@ -20,9 +20,12 @@ import (
 const (
 	tablesAtOnce = 8
 	filesAtOnce  = 16
-	largeAtOnce  = 4
-	smallAtOnce  = 64
-	smallBody    = 64 << 10
+	// answersPerLock is 2: a lock that lost its line calls again while the answer
+	// before is still being written to nobody.
+	answersPerLock = 2
+	largeAtOnce    = 4
+	smallAtOnce    = 64
+	smallBody      = 64 << 10
 	// waitAtMost is how long a call waits for its turn before it is told to come
 	// again.
 	waitAtMost = 45 * time.Second
@@ -49,6 +52,7 @@ type Server struct {
 
 	mu      sync.Mutex // guards the following
 	pending map[string]*Pending
+	told    time.Time // when the log last had a line about one of them
 	started bool
 }
 
@@ -126,7 +130,7 @@ func newServer(cfg Config, deps Deps) (*Server, error) {
 // add takes a lock of the settings.
 func (s *Server) add(c Lock) error {
 	c.Serial = strings.ToUpper(c.Serial)
-	l := &lock{Lock: c, ident: "wifi " + c.Serial, who: site.DeviceName(c.Serial), path: filepath.Join(s.cfg.Dir, string(c.ID)), turn: newSlots(1), answer: newSlots(1)}
+	l := &lock{Lock: c, ident: "wifi " + c.Serial, who: site.DeviceName(c.Serial), path: filepath.Join(s.cfg.Dir, string(c.ID)), turn: newSlots(1), answer: newSlots(answersPerLock)}
 	if err := site.CheckID(string(c.ID)); err != nil {
 		return err
 	}

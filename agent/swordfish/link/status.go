@@ -188,7 +188,7 @@ func (s *Server) Due(device site.DeviceName) bool {
 	case l.check.done && l.check.behind, l.pending:
 		// A file that it was answered and has not stored yet may wait; a newer one
 		// or a first one may not.
-		return !lately || l.check.at.After(l.st.callIn) && l.check.want != l.sum.offer
+		return !lately || l.check.at.After(l.st.callIn) && (l.check.want == 0 || l.check.want != l.sum.offer)
 	}
 	return false
 }

@@ -252,7 +252,7 @@ func TestHostConfig(t *testing.T) {
 // table. Answers are lost, the agent is cut off, its table file is set back by one
 // step, the lock is reset.
 func TestRandomChanges(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		w := newWorld(t)
 		lock := &testLock{}
@@ -260,7 +260,7 @@ func TestRandomChanges(t *testing.T) {
 		var before []byte
 		var all []int
 		removed := map[int]bool{}
-		for step := range 60 {
+		for step := range 50 {
 			switch r.IntN(6) {
 			case 0, 1:
 				n := 1 + r.IntN(400)
@@ -416,5 +416,21 @@ func TestNextCall(t *testing.T) {
 				t.Error("two locks are to call at the same time")
 			}
 		})
+	}
+}
+
+// TestNoTime: a site that does not know the time tells locks none, and calls nobody
+// late; with ignore it judges by the clock as it is.
+func TestNoTime(t *testing.T) {
+	w := newWorld(t)
+	w.policy.set("room5", 1)
+	w.setTime(time.Unix(100, 0), false)
+	lock := &testLock{}
+	if f := w.get(serial1, lock, false); f.Download != "" || !w.status("room5").Next.IsZero() {
+		t.Errorf("%q, next %s", f.Download, w.status("room5").Next)
+	}
+	w.setTime(start, true)
+	if f := w.get(serial1, lock, false); f.Download == "" || f.DB.Records.DeleteAll != 0 {
+		t.Errorf("%+v", f)
 	}
 }
