@@ -1,5 +1,10 @@
 package link
 
+import (
+	"gatehouse/agent/hive"
+	"gatehouse/agent/site"
+)
+
 // NewSplitter gives tests the splitter of a line.
 func NewSplitter() func(b []byte, message func([]byte), dropped func()) {
 	var s splitter
@@ -55,4 +60,9 @@ func HearOnBus(s *Server, line []byte) (taken bool) {
 	x.message(line)
 	x.started.Wait()
 	return x.awaits.got != nil
+}
+
+// Command writes what the agent sends to a device.
+func Command(key Key, name site.DeviceName, op string, counter uint64, random [16]byte, extra []hive.Member) ([]byte, error) {
+	return command(&device{DeviceConfig: DeviceConfig{Name: name, Key: key}}, op, counter, random, extra)
 }
