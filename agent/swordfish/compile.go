@@ -1,7 +1,7 @@
 package swordfish
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -151,8 +151,6 @@ func NewCompiler(src Source) *Compiler {
 
 // Table returns the table. Nothing may be added after it.
 func (c *Compiler) Table() Table {
-	slices.SortStableFunc(c.users, func(a, b user) int { return bytes.Compare(a.Block[:], b.Block[:]) })
-	c.users = slices.CompactFunc(c.users, func(a, b user) bool { return a.Block == b.Block })
 	var t Table
 	w := c.newWeek()
 	s := c.slots()
@@ -172,15 +170,16 @@ func (c *Compiler) Table() Table {
 
 // entries gives the users their slots and leaves out whom the lock cannot take.
 func (c *Compiler) entries(s *slots) []Entry {
-	out := make([]Entry, 0, min(len(c.users), c.profile.Users))
-	for i := range c.users {
-		u := &c.users[i]
+	order := c.ascending()
+	out := make([]Entry, 0, min(len(order), max(c.profile.Users, 0)))
+	for _, o := range order {
+		u := &c.users[o.user]
 		mask, why := s.mask(u.set)
 		switch {
 		case why != "":
 			c.lose(u.id, why)
 		case mask == 0: // nothing of it holds in this week
-		case len(out) == c.profile.Users:
+		case len(out) >= c.profile.Users:
 			c.lose(u.id, fmt.Sprintf("left out: the lock takes %d users", c.profile.Users))
 		default:
 			u.Schedules = mask
@@ -188,6 +187,26 @@ func (c *Compiler) entries(s *slots) []Entry {
 		}
 	}
 	return out
+}
+
+// sortKey is a block as two numbers, and whose it is.
+type sortKey struct {
+	high, low uint64
+	user      int
+}
+
+// ascending returns the users by their blocks. They are large: keys are sorted in
+// their stead.
+func (c *Compiler) ascending() []sortKey {
+	out := make([]sortKey, len(c.users))
+	for i := range c.users {
+		b := &c.users[i].Block
+		out[i] = sortKey{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), i}
+	}
+	slices.SortFunc(out, func(a, b sortKey) int {
+		return cmp.Or(cmp.Compare(a.high, b.high), cmp.Compare(a.low, b.low), a.user-b.user)
+	})
+	return slices.CompactFunc(out, func(a, b sortKey) bool { return a.high == b.high && a.low == b.low })
 }
 
 // auto is what the host's door file has of autoUnlock.

@@ -1,6 +1,6 @@
 // Package swordfish is the codec of what ENGAGE hosts and locks send each other
-// (protocols/engage.md, section 5): the encrypted card of a record, and the door
-// file as an IP host sends it.
+// (protocols/engage.md, section 5): the encrypted card of a record, the door file as
+// an IP host sends it and as a lock gets it, and what a lock says.
 //
 // It is pure: nothing here opens a file, looks at a clock or keeps state, and all
 // input comes through an io.Reader.
@@ -18,6 +18,25 @@
 //
 // A *Fault names the list, the record in it from 1, and the field. What was handed
 // on before a fault must then be forgotten: a door file is whole or not at all.
+//
+// # Table
+//
+// A Compiler makes the Table of a lock out of the policy and the records of its
+// cards. A lock knows weekly slots only, so the coming week is made real: each slot
+// holds on the days of the week on which access.Decide grants, holidays and all. A
+// Table opens for nobody whom the policy refuses; what the lock cannot hold is left
+// out and named as a Loss. Two things a lock cannot help: it does not know how long
+// a card is, so what one length may is open to all lengths of the same 16 bytes; and
+// after Table.Good it opens by a week that is over.
+//
+// Profile has what differs between models. Its Fits is asked when the policy is
+// changed: what it takes never lacks a slot, whatever holidays there will be.
+//
+// # File for a lock
+//
+// A File is written by Write, of the length that Size says, through a small buffer.
+// A member whose value is absent is left out (actDtTm, expDtTm, config, dbDwnLdTm), as
+// are the lists that a model does not take. An UPDATE carries the whole user.
 //
 // # Limits
 //

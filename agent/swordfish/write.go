@@ -82,6 +82,9 @@ type fileWriter struct {
 	n    int64
 	err  error
 	last card.Block
+
+	clear, prm card.Block // here, for on the stack they would not stay
+
 	sch  []byte // what crSch was last, and for which slots
 	mask uint16
 }
@@ -189,11 +192,11 @@ func (e *fileWriter) record(list string, i int, id uint16, b card.Block) {
 // prime writes primeCr and prCrTyp.
 func (e *fileWriter) prime(b card.Block) {
 	e.text(`,"primeCr":"`)
-	var out card.Block // zero where nothing is written
-	if e.w != nil {
-		e.o.Cards.block.Encrypt(out[:], b[:])
+	if e.w != nil { // else any digits will do
+		e.clear = b
+		e.o.Cards.block.Encrypt(e.prm[:], e.clear[:])
 	}
-	e.buf = hex.AppendEncode(e.buf, out[:])
+	e.buf = hex.AppendEncode(e.buf, e.prm[:])
 	e.text(`","prCrTyp":"card"`)
 }
 
