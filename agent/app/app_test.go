@@ -157,12 +157,12 @@ func TestWhyAndAlarms(t *testing.T) {
 // credentials: none does or tells anything but the probe.
 func TestRoutesWantCredentials(t *testing.T) {
 	s := newTestSite(t)
-	s.configure(testSettings + "gateway: {local: true}\n")
+	s.configure(testSettings + "gateway: {local: true}\nlocks: [{id: room5, serial: \"0000000000000000A100000000002479\", model: nde}]\n")
 	s.gateway = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the gateway was reached") })
 	r := s.start()
 	r.enrol("Ada,H10301,77,1568,front")
 	addr := r.app.Addresses()
-	bearers := 0
+	bearers, locks := 0, 0
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	for _, route := range r.app.Routes() {
 		if route.Guard == 0 {
@@ -191,6 +191,12 @@ func TestRoutesWantCredentials(t *testing.T) {
 					t.Errorf("%s on %s without a token: %s %s", path, name, resp.Status, got)
 				}
 			}
+			if route.Guard == app.GuardLock {
+				locks++
+				if want := http.StatusUnauthorized; resp.StatusCode != want && !(path == "/swordfish/lock/" && resp.StatusCode == http.StatusNotFound) || len(got) > 0 {
+					t.Errorf("%s %s on %s from nobody: %s %q, want %d", method, path, name, resp.Status, got, want)
+				}
+			}
 			switch {
 			case onlyHTTPS && resp.StatusCode != http.StatusNotFound:
 				t.Errorf("%s on the devices listener: %s", path, resp.Status)
@@ -202,8 +208,8 @@ func TestRoutesWantCredentials(t *testing.T) {
 	if r.board.Level("GPIO24") != hal.Low {
 		t.Error("a request without credentials opened a door")
 	}
-	if bearers == 0 {
-		t.Error("no route that wants a token was called")
+	if bearers == 0 || locks == 0 {
+		t.Errorf("%d routes that want a token and %d of locks were called", bearers, locks)
 	}
 }
 

@@ -87,11 +87,14 @@ func (a *App) lockRoutes() []Route {
 		return nil
 	}
 	h := a.locks.server.Handler()
-	return []Route{
-		{Pattern: "/swordfish/lock/", Guard: GuardLock, Devices: true, handler: h},
-		{Pattern: "/swordfish/lock/certificates/{name}", Guard: GuardCertificate, Devices: true, handler: h},
-		{Pattern: "/swordfish/lock/certificates/current", Guard: GuardLock, Devices: true, handler: h},
+	routes := []Route{{Pattern: "GET /swordfish/lock/certificates/{name}", Guard: GuardCertificate, Devices: true, handler: h}}
+	for _, p := range []string{
+		"PUT /swordfish/lock/Config", "GET /swordfish/lock/db/{timestamp}", "POST /swordfish/lock/audit", "POST /swordfish/lock/alert",
+		"GET /swordfish/lock/certificates/current", "/swordfish/lock/", // the rest of it is refused there
+	} {
+		routes = append(routes, Route{Pattern: p, Guard: GuardLock, Devices: true, handler: h})
 	}
+	return routes
 }
 
 func (l *lockSet) addTo(g *task.Group) {

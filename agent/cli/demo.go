@@ -57,12 +57,13 @@ func newDemo(e *env, dir string) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	world := fmt.Sprintf(demoWorld, "http://"+addr[1])
+	zone := localZone()
+	world := fmt.Sprintf(demoWorld, "http://"+addr[1], zone)
 	if err := os.WriteFile(filepath.Join(dir, "sitesim.json"), []byte(world), 0o600); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	// The settings come last: a folder with them is complete.
-	if err := os.WriteFile(d.config, fmt.Appendf(nil, demoSettings, localZone(), addr[0], addr[1], addr[2], addr[3]), 0o600); err != nil {
+	if err := os.WriteFile(d.config, fmt.Appendf(nil, demoSettings, zone, addr[0], addr[1], addr[2], addr[3]), 0o600); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	return d, nil

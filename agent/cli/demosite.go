@@ -74,7 +74,7 @@ gateway: {local: true}
 uplink: {server_url: "https://%s/engage_wss", ca_url: "http://%s/engage/newCA/current", start: oldest}
 `
 
-// demoWorld is the demo's sitesim.json; the URL is filled in.
+// demoWorld is the demo's sitesim.json; URL and time zone are filled in.
 const demoWorld = `{
  "board": "sim.sock",
  "doors": [
@@ -84,11 +84,11 @@ const demoWorld = `{
  "readers": [
   {"id": "front-in", "door": "front", "d0": "GPIO17", "d1": "GPIO18"},
   {"id": "shed-in", "door": "shed", "device": "shed", "key_file": "hive-shed.key", "item": "shed_door", "pty": "tty-shed"},
-  {"id": "kiosk", "door": "front", "device": "kiosk", "key_file": "hive-kiosk.key", "item": "front_door", "url": "%s/api/access"}
+  {"id": "kiosk", "door": "front", "device": "kiosk", "key_file": "hive-kiosk.key", "item": "front_door", "url": "%[1]s/api/access"}
  ],
  "locks": [
-  {"id": "vault", "serial": "0000000000000000A100000000003FA7", "site_key_file": "sitekey", "model": "nde", "device": "vault", "key_file": "hive-vault.key", "pty": "tty-vault"},
-  {"id": "room5", "serial": "0000000000000000A100000000002479", "site_key_file": "sitekey", "model": "nde", "url": "%[1]s"}
+  {"id": "vault", "serial": "0000000000000000A100000000003FA7", "site_key_file": "sitekey", "model": "nde", "timezone": "%[2]s", "device": "vault", "key_file": "hive-vault.key", "pty": "tty-vault"},
+  {"id": "room5", "serial": "0000000000000000A100000000002479", "site_key_file": "sitekey", "model": "nde", "timezone": "%[2]s", "url": "%[1]s"}
  ],
  "inputs": [
   {"id": "fire", "line": "GPIO5", "on": 1},
