@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -207,6 +208,60 @@ func TestNight(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNightChanges: with --changes all locks call once, then nothing is called until a
+// line of input has come; a full file is an error then.
+func TestNightChanges(t *testing.T) {
+	for _, fault := range []bool{false, true} {
+		d := &deviceServer{fault: fault}
+		s := httptest.NewServer(d)
+		defer s.Close()
+		root, out := rootCommand(), make(chan string, 2)
+		in, line := io.Pipe()
+		root.SetIn(in)
+		root.SetOut(lineWriter(out))
+		root.SetArgs([]string{"night", "--changes", "--json", "--url", s.URL, "--locks", "3", "--site-key", writeKey(t), "--first-serial", "0000000000000000A0B1000000000206"})
+		ended := make(chan error, 1)
+		go func() { ended <- root.ExecuteContext(t.Context()) }()
+		var first, second nightResult
+		if err := json.Unmarshal([]byte(<-out), &first); err != nil {
+			t.Fatal(err)
+		}
+		d.mu.Lock()
+		early := d.calls["GET db/"+version]
+		d.mu.Unlock()
+		if first.Calls != 3 || first.Full != 3 || first.Added != 3 || first.Errors != 0 || early != 0 {
+			t.Errorf("first %+v, %d calls for changes", first, early)
+		}
+		if _, err := io.WriteString(line, "go\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(<-out), &second); err != nil {
+			t.Fatal(err)
+		}
+		err := <-ended
+		if second.Calls != 3 || second.Requests != 12 || (second.Full > 0) != fault || (second.Errors == 3) != fault || (err != nil) != fault {
+			t.Errorf("second %+v, %v", second, err)
+		}
+	}
+	root := rootCommand()
+	s := httptest.NewServer(new(deviceServer))
+	defer s.Close()
+	root.SetIn(strings.NewReader(""))
+	root.SetOut(io.Discard)
+	root.SetArgs([]string{"night", "--changes", "--url", s.URL, "--locks", "1", "--site-key", writeKey(t), "--first-serial", "0000000000000000A0B1000000000206"})
+	if err := root.ExecuteContext(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("without a line of input: %v", err)
+	}
+}
+
+// lineWriter sends what each Write writes.
+type lineWriter chan string
+
+func (w lineWriter) Write(b []byte) (int, error) {
+	w <- string(b)
+	return len(b), nil
 }
 
 func night(t *testing.T, args ...string) (string, error) {

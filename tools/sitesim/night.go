@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -24,14 +25,23 @@ type nightPlan struct {
 	url, siteKey, first, at, ca, model, zone string
 	locks, parallel, dayEnd                  int
 	over                                     time.Duration
-	sole, asJSON                             bool
+	sole, changes, asJSON                    bool
 }
+
+// wave is what one call-in of every lock must bring.
+type wave uint8
+
+const (
+	waveFull    wave = iota // a full door file
+	waveSame                // no change
+	waveChanges             // changes or none, never a full file
+)
 
 // nightResult is what came of it. Times are of whole call-ins (p50_ms and so on)
 // and of single requests.
 type nightResult struct {
 	Locks        int      `json:"locks"`
-	Calls        int      `json:"calls"` // call-ins: two a lock
+	Calls        int      `json:"calls"` // call-ins
 	Errors       int      `json:"errors"`
 	Seconds      float64  `json:"seconds"`
 	P50          float64  `json:"p50_ms"`
@@ -42,6 +52,10 @@ type nightResult struct {
 	RequestP99   float64  `json:"request_p99_ms"`
 	Bytes        int64    `json:"bytes"` // of bodies, both ways
 	Users        int      `json:"users"` // of all locks together
+	Full         int      `json:"full"`  // files; the other call-ins brought changes
+	Deleted      int      `json:"deleted"`
+	Updated      int      `json:"updated"`
+	Added        int      `json:"added"`
 	FirstErrors  []string `json:"first_errors,omitempty"`
 	calls, parts []time.Duration
 }
@@ -52,7 +66,9 @@ const maxNightErrors = 8
 func nightCommand() *cobra.Command {
 	var n nightPlan
 	c := &cobra.Command{Use: "night", Short: "A night of many Wi-Fi locks: each calls in twice, each answer is verified", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return n.run(cmd.Context(), cmd.OutOrStdout()) }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return n.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		}}
 	f := c.Flags()
 	f.StringVar(&n.url, "url", "", "the device server, as in http://127.0.0.1:8088")
 	f.IntVar(&n.locks, "locks", 500, "how many locks")
@@ -66,6 +82,7 @@ func nightCommand() *cobra.Command {
 	f.StringVar(&n.zone, "timezone", "Local", "of the locks' clocks")
 	f.BoolVar(&n.sole, "sole-schedule", false, "crSch is one number")
 	f.IntVar(&n.dayEnd, "day-end", 1439, "where the locks' day ends, 1439 or 1440")
+	f.BoolVar(&n.changes, "changes", false, "when all have called once: print the result so far, wait for a line of input, then all call again, for changes")
 	f.BoolVar(&n.asJSON, "json", false, "print the result as JSON")
 	for _, name := range []string{"url", "site-key", "first-serial"} {
 		_ = c.MarkFlagRequired(name) // fails for a flag that does not exist only
@@ -73,14 +90,28 @@ func nightCommand() *cobra.Command {
 	return c
 }
 
-// run plays the night and prints the result. An error of a lock is one of the
+// run plays the night and prints the result: of both call-ins together, or of each
+// where the policy is to change between them. An error of a lock is one of the
 // command, after the result.
-func (n *nightPlan) run(ctx context.Context, out io.Writer) error {
+func (n *nightPlan) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	locks, err := n.prepare()
 	if err != nil {
 		return err
 	}
-	r := n.play(ctx, locks)
+	if !n.changes {
+		return n.tell(ctx, out, n.play(ctx, locks, waveFull, waveSame))
+	}
+	if err := n.tell(ctx, out, n.play(ctx, locks, waveFull)); err != nil {
+		return err
+	}
+	if _, err := bufio.NewReader(in).ReadString('\n'); err != nil {
+		return fmt.Errorf("night: a line of input is awaited: %w", err)
+	}
+	return n.tell(ctx, out, n.play(ctx, locks, waveChanges))
+}
+
+// tell prints a result.
+func (n *nightPlan) tell(ctx context.Context, out io.Writer, r *nightResult) (err error) {
 	if n.asJSON {
 		err = json.NewEncoder(out).Encode(r)
 	} else {
@@ -154,8 +185,8 @@ func serialAfter(first string, i uint64) (string, error) {
 	return fmt.Sprintf("%X", raw), nil
 }
 
-// play lets every lock call in twice.
-func (n *nightPlan) play(ctx context.Context, locks []*nightLock) *nightResult {
+// play lets every lock call in once for each wave.
+func (n *nightPlan) play(ctx context.Context, locks []*nightLock, waves ...wave) *nightResult {
 	limit := n.parallel
 	if limit == 0 {
 		limit = len(locks)
@@ -172,7 +203,7 @@ func (n *nightPlan) play(ctx context.Context, locks []*nightLock) *nightResult {
 		}
 		work.Go(func() {
 			if pause(ctx, wait) == nil {
-				l.night(ctx, room, func(took time.Duration, res lock.Result, err error) {
+				l.night(ctx, room, waves, func(took time.Duration, res lock.Result, err error) {
 					mu.Lock()
 					defer mu.Unlock()
 					r.add(l, took, res, err)
@@ -183,6 +214,7 @@ func (n *nightPlan) play(ctx context.Context, locks []*nightLock) *nightResult {
 			defer mu.Unlock()
 			r.Users += l.lock.Users()
 			r.parts = append(r.parts, l.caller.times...)
+			l.caller.times = nil
 		})
 	}
 	work.Wait()
@@ -197,6 +229,10 @@ func (r *nightResult) add(l *nightLock, took time.Duration, res lock.Result, err
 	r.Calls++
 	r.calls = append(r.calls, took)
 	r.Bytes += res.Bytes
+	r.Deleted, r.Updated, r.Added = r.Deleted+res.Deleted, r.Updated+res.Updated, r.Added+res.Added
+	if res.Full {
+		r.Full++
+	}
 	if err == nil {
 		return
 	}
@@ -206,9 +242,9 @@ func (r *nightResult) add(l *nightLock, took time.Duration, res lock.Result, err
 	}
 }
 
-// night is two call-ins: the first must bring a full file, the second no change.
-func (l *nightLock) night(ctx context.Context, room chan struct{}, done func(time.Duration, lock.Result, error)) {
-	for _, full := range []bool{true, false} {
+// night is a call-in for each wave. The first one that fails is the last.
+func (l *nightLock) night(ctx context.Context, room chan struct{}, waves []wave, done func(time.Duration, lock.Result, error)) {
+	for _, w := range waves {
 		select {
 		case room <- struct{}{}:
 		case <-ctx.Done():
@@ -219,20 +255,30 @@ func (l *nightLock) night(ctx context.Context, room chan struct{}, done func(tim
 		res, err := l.lock.CallIn(ctx, l.caller, began)
 		took := time.Since(began)
 		<-room
-		switch {
-		case err != nil:
-		case full && !res.Full:
-			err = errors.New("the first file was not a full one")
-		case !full && (res.Full || res.Deleted+res.Updated+res.Added+res.Idle > 0):
-			err = fmt.Errorf("the second file had changes (full %v, %d deleted, %d updated, %d added)", res.Full, res.Deleted, res.Updated, res.Added)
-		case !full && res.Version != before:
-			err = fmt.Errorf("the version went from %s to %s without a change", before, res.Version)
+		if err == nil {
+			err = w.check(res, before)
 		}
 		done(took, res, err)
 		if err != nil {
 			return
 		}
 	}
+}
+
+// check compares what a call-in brought with what it must bring. before is the
+// version that the lock had.
+func (w wave) check(res lock.Result, before string) error {
+	switch {
+	case w == waveFull && !res.Full:
+		return errors.New("the first file was not a full one")
+	case w == waveChanges && res.Full:
+		return errors.New("the second file was a full one")
+	case w == waveSame && (res.Full || res.Deleted+res.Updated+res.Added+res.Idle > 0):
+		return fmt.Errorf("the second file had changes (full %v, %d deleted, %d updated, %d added)", res.Full, res.Deleted, res.Updated, res.Added)
+	case w == waveSame && res.Version != before:
+		return fmt.Errorf("the version went from %s to %s without a change", before, res.Version)
+	}
+	return nil
 }
 
 // timedCaller notes how long each request takes. One call-in at a time uses it.
