@@ -57,6 +57,7 @@ func (lc *lockCheck) settle() {
 	n := 0
 	for i := range lc.touched {
 		if i+1 < len(lc.touched) && lc.touched[i+1].enc == lc.touched[i].enc {
+			lc.touched[i+1].record = max(lc.touched[i+1].record, lc.touched[i].record)
 			continue
 		}
 		lc.touched[n] = lc.touched[i]

@@ -251,6 +251,16 @@ func TestLockOverAlready(t *testing.T) {
 			t.Errorf("%d, %T: %v", i, op, err)
 		}
 	}
+	// Users may be too many while the schedules fit: to give one another is no user more.
+	one := []store.Op{}
+	for _, id := range ids[2:] {
+		one = append(one, store.SetLevels{ID: id}, store.RemoveRight{ID: id, Right: rights("room5@a")[0]},
+			store.RemoveRight{ID: id, Right: rights("room5@c")[0]})
+	}
+	apply(t, s, one...)
+	apply(t, s, store.AddRight{ID: ids[1], Right: rights("room5@c")[0]})
+	apply(t, s, store.RemoveRight{ID: ids[1], Right: rights("room5@c")[0]})
+	apply(t, s, store.SetLevels{ID: ids[1], Levels: []site.LevelID{"all"}})
 	closeStore(t, s)
 }
 

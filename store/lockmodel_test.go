@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -376,10 +377,10 @@ func TestLockModel(t *testing.T) {
 			}
 		}
 	}
-	taken, refused := 0, 0
+	taken, refused, over := 0, 0, 0
 	steps, _ := strconv.Atoi(os.Getenv("STORE_LOCK_STEPS"))
-	for step := range cmp.Or(steps, 250) {
-		m.large = step%250 > 240 // the list is long from then on
+	for step := range cmp.Or(steps, 160) {
+		m.large = step%160 > 152 // the list is long from then on
 		switch m.rnd.IntN(25) {
 		case 0:
 			m.now = m.now.AddDate(0, 0, 1)
@@ -400,13 +401,18 @@ func TestLockModel(t *testing.T) {
 		if (err != nil) != (ferr != nil || want) || ferr == nil && (err != nil) != strings.Contains(fmt.Sprint(err), "lock lock") {
 			t.Fatalf("step %d: %s: %v, without limits %v, want refused %v", step, name, err, ferr, want)
 		}
-		if name == "import" && fmt.Sprint(derr) != fmt.Sprint(err) {
+		// Of two rows of one card, the one that changes nothing may be named.
+		number := regexp.MustCompile(`record \d+`)
+		if name == "import" && number.ReplaceAllString(fmt.Sprint(derr), "") != number.ReplaceAllString(fmt.Sprint(err), "") {
 			t.Fatalf("step %d: dry run %v, then %v", step, derr, err)
 		}
 		truth := after
 		if err != nil {
 			truth = before
 			refused++
+			if want {
+				over++
+			}
 			closeStore(t, m.free)
 			m.free = nil
 		} else {
@@ -419,8 +425,8 @@ func TestLockModel(t *testing.T) {
 			m.compareCards(truth)
 		}
 	}
-	t.Logf("%d taken, %d refused, %d copies", taken, refused, m.copies)
-	if taken < 50 || refused < 10 {
+	t.Logf("%d taken, %d refused, %d by a limit", taken, refused, over)
+	if taken < 50 || over < 5 {
 		t.Error("the changes are no test")
 	}
 	closeStore(t, m.s)
