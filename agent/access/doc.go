@@ -59,6 +59,12 @@
 // save under ignore, where the clock is taken as it is; under deny a credential
 // that has an end is refused too.
 //
+// # Locks
+//
+// A lock that decides by itself is told the times ahead: RightsAt, Minutes and
+// Standing say what Decide will say, by the same code, and Shape which times can
+// share one slot of a lock.
+//
 // # Concurrency, cost
 //
 // A Policy is never changed after Compile: any number of goroutines may use one,
