@@ -129,6 +129,9 @@ func TestCutBetween(t *testing.T) {
 			t.Run(tt.name+"/"+how, func(t *testing.T) {
 				w := newWorld(t)
 				path := filepath.Join(w.cfg.Dir, "room5.lock")
+				if tt.back {
+					w.get(serial1, &testLock{}, false) // so that there is a file to set back
+				}
 				if tt.before != nil {
 					w.upload(201, tt.before...)
 				}
@@ -136,7 +139,10 @@ func TestCutBetween(t *testing.T) {
 					f := strings.Fields(tt.alert)
 					w.alert(200, f[0], f[1])
 				}
-				old := readFile(t, path)
+				var old []byte
+				if tt.back {
+					old = readFile(t, path)
+				}
 				if tt.keep {
 					w.upload(201, tt.upload...)
 				} else {
@@ -166,6 +172,7 @@ func TestCutBetween(t *testing.T) {
 func TestAlertCut(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(w.cfg.Dir, "room5.lock")
+	w.get(serial1, &testLock{}, false)
 	old := readFile(t, path)
 	w.alert(200, "07000000", "20260302120000")
 	writeFile(t, path, old)
@@ -329,6 +336,7 @@ func TestNoAudits(t *testing.T) {
 			t.Errorf("%d, want %d", a.status, want)
 		}
 	}
+	w.get(serial2, &testLock{}, false)
 	old := readFile(t, filepath.Join(w.cfg.Dir, "room6.lock"))
 	if a := w.call(serial2, "POST", "/swordfish/lock/audit", body); a.status != 201 {
 		t.Error(a.status)

@@ -115,7 +115,8 @@ type Events interface {
 	// Append hands an event over and does not wait.
 	Append(e site.Event)
 	// Keep hands events over in their order and returns when all are on disk:
-	// the number of the last. After an error some may be on disk.
+	// the number of the last. After an error some may be on disk, but none may get
+	// there any more: what Scan then finds is what there is.
 	Keep(ctx context.Context, evs []site.Event) (last site.EventSeq, err error)
 	// Scan calls fn for each event after a number, in order, until it returns
 	// an error.

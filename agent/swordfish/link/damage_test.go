@@ -148,10 +148,19 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Rename(aside, w.cfg.Dir); err != nil {
 		t.Fatal(err)
 	}
-	w.upload(202, "05020000 20260302110000")
+	w.upload(201, "05020000 20260302110000")
+	// Now there is a state, so the events are kept before the new one fails.
+	if err := os.Rename(w.cfg.Dir, aside); err != nil {
+		t.Fatal(err)
+	}
+	w.upload(503, "05020000 20260302110001")
+	if err := os.Rename(aside, w.cfg.Dir); err != nil {
+		t.Fatal(err)
+	}
+	w.upload(202, "05020000 20260302110001")
 	w.open()
-	w.upload(202, "05020000 20260302110000")
-	if got := w.kept(); len(got) != 1 {
+	w.upload(202, "05020000 20260302110001")
+	if got := w.kept(); len(got) != 2 {
 		t.Errorf("kept %v", got)
 	}
 }

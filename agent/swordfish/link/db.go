@@ -113,7 +113,8 @@ func (s *Server) file(ctx context.Context, l *lock, claimed uint64) (*swordfish.
 		moved = moved || known.offer.version != 0
 		known.offer = none
 	case !p.again:
-		moved, known.offer = true, p.next
+		moved = true
+		known.answer(p.next)
 	}
 	if moved {
 		if err := l.setTables(&known); err != nil {

@@ -154,16 +154,42 @@ func (m *maker) plan(t *tables, claimed uint64, table *swordfish.Table, cfg *hos
 	if cfg != nil && (t.has.version == 0 || t.has.config != cfg.id) {
 		p.next.config, p.file.Config = cfg.id, cfg.text
 	}
+	p.next.users = usersOf(table.Entries, ids, sealed)
+	p.again = t.offer.sameAs(&p.next)
 	full := claimed == swordfish.VersionAll || claimed != t.has.version || t.has.basis != m.basis
+	// It was answered something else since, and may have stored that without its
+	// version: then changes since has would leave it in the table.
+	full = full || t.offer.version != 0 && !p.again
 	if !full {
 		full = !m.differ(&p, t, table, ids, sealed)
 	}
 	if full {
 		m.all(&p, table, ids)
 	}
-	p.next.users = usersOf(table.Entries, ids, sealed)
 	m.version(&p, t, claimed, now)
 	return p, nil
+}
+
+// sameAs reports whether a file was answered and has the content of another.
+func (k *known) sameAs(o *known) bool {
+	return k.version != 0 && k.basis == o.basis && k.lists == o.lists && k.config == o.config && slices.Equal(k.users, o.users)
+}
+
+// answer takes a new file in place of the one that was answered last. A lock that did
+// not say that it has that one may have stored it all the same, so from then on what
+// it has is all of both, and no changes are made to it: it gets full files until it
+// says that it has one.
+func (t *tables) answer(next known) {
+	if t.offer.version != 0 && t.has.version != 0 {
+		t.has.basis = digest{}
+		for _, u := range t.offer.users {
+			at, there := slices.BinarySearchFunc(t.has.users, &u.sealed, func(v user, s *[16]byte) int { return bytes.Compare(v.sealed[:], s[:]) })
+			if !there && len(t.has.users) < maxKnown {
+				t.has.users = slices.Insert(t.has.users, at, u)
+			}
+		}
+	}
+	t.offer = next
 }
 
 // differ puts the changes into the file. It is false when they are too many.
@@ -234,15 +260,13 @@ const maxClaim = 1 << 62
 // version gives the file its number: the one that the lock has where it lacks
 // nothing, the one that it was answered last where the content is the same.
 func (m *maker) version(p *plan, t *tables, claimed uint64, now time.Time) {
-	o := &t.offer
 	switch {
 	case p.same:
-		p.next = t.has
-	case o.version != 0 && o.basis == p.next.basis && o.lists == p.next.lists && o.config == p.next.config && slices.Equal(o.users, p.next.users):
-		p.again = true
-		p.next = *o
+		p.next, p.again = t.has, false
+	case p.again:
+		p.next = t.offer
 	default:
-		last := max(t.has.version, o.version)
+		last := max(t.has.version, t.offer.version)
 		if claimed < maxClaim {
 			last = max(last, claimed)
 		}

@@ -182,15 +182,7 @@ func (s *Server) record(ctx context.Context, l *lock, in *intake, next history) 
 	done := make(chan error, 1)
 	go func() {
 		defer l.turn.give()
-		last, err := s.deps.Events.Keep(context.WithoutCancel(ctx), in.events)
-		if err != nil {
-			l.mu.Lock()
-			l.rescan = true // some of them may be in the log all the same
-			l.mu.Unlock()
-		} else {
-			err = s.finish(l, in, next, last)
-		}
-		done <- err
+		done <- s.keep(context.WithoutCancel(ctx), l, in, next)
 	}()
 	late := time.NewTimer(keepAtMost)
 	defer late.Stop()
@@ -202,6 +194,21 @@ func (s *Server) record(ctx context.Context, l *lock, in *intake, next history) 
 	case <-late.C:
 		return errLogSlow
 	}
+}
+
+// keep puts the events on disk, and then the state. The caller has the turn.
+func (s *Server) keep(ctx context.Context, l *lock, in *intake, next history) error {
+	if err := l.begin(s.deps.Events.Last()); err != nil {
+		return err
+	}
+	last, err := s.deps.Events.Keep(ctx, in.events)
+	if err != nil {
+		l.mu.Lock()
+		l.rescan = true // some of them may be in the log all the same
+		l.mu.Unlock()
+		return err
+	}
+	return s.finish(l, in, next, last)
 }
 
 var errLogSlow = errors.New("the event log takes too long")

@@ -44,6 +44,7 @@ type lock struct {
 	changes uint64 // of st
 	saved   uint64 // the changes that are in the file
 	needed  uint64 // the changes that must be there before an answer
+	fresh   bool   // there is no file yet
 	rescan  bool   // the log may have audits that st does not know of
 	sum     summary
 	pending bool   // a config of the host waits
@@ -108,9 +109,24 @@ func (l *lock) save() error {
 		return fmt.Errorf("the state of lock %s: %w", l.ID, err)
 	}
 	l.mu.Lock()
-	l.saved = max(l.saved, changes)
+	l.saved, l.fresh = max(l.saved, changes), false
 	l.mu.Unlock()
 	return nil
+}
+
+// begin makes the file before the first audits: what the log has beyond it is what
+// was cut short. The caller has the turn.
+func (l *lock) begin(last site.EventSeq) error {
+	l.mu.Lock()
+	fresh := l.fresh
+	if fresh {
+		l.st.seq = max(l.st.seq, last)
+	}
+	l.mu.Unlock()
+	if !fresh {
+		return nil
+	}
+	return l.save()
 }
 
 // settle writes the state if an answer has to wait for that.

@@ -203,11 +203,7 @@ func (s *Server) load(l *lock) (from site.EventSeq, err error) {
 	} else if !errors.Is(err, ErrNoConfig) {
 		return 0, err
 	}
-	// From the first call on there must be a state: what the log has beyond it is
-	// what was cut short.
-	if fresh {
-		l.changes, l.needed = 1, 1
-	}
+	l.fresh = fresh
 	return from, nil
 }
 
