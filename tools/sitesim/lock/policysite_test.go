@@ -56,6 +56,9 @@ func startAgent(t testing.TB, w *world, dir string) *agent {
 	for i := range w.locks {
 		cfg.Locks = append(cfg.Locks, store.LockLimit{Door: w.locks[i].door, Profile: &w.locks[i].profile})
 	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	st, srep, err := store.Open(cfg, storeLog{log}, store.Options{Clock: w.clock, Now: func() time.Time { return w.now }})
 	if err != nil {
 		t.Fatal(err)
