@@ -137,8 +137,8 @@ func (l *Line) Run(ctx context.Context) error {
 // session opens the port and serves it until it is lost or ctx ends. worked
 // says whether it could be read at all.
 func (l *Line) session(ctx context.Context) (worked bool, err error) {
+	defer l.tried.Do(func() { close(l.ready) }) // where it is not below
 	port, err := l.s.deps.Ports.Open(l.cfg.Port, l.cfg.Baud)
-	l.tried.Do(func() { close(l.ready) })
 	if err != nil {
 		return false, err
 	}
@@ -159,6 +159,7 @@ func (l *Line) session(ctx context.Context) (worked bool, err error) {
 		s.end()
 	}()
 	s.begin()
+	l.tried.Do(func() { close(l.ready) }) // from now on there are orders
 	err = s.serve(ctx)
 	return s.worked, err
 }
