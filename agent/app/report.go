@@ -201,7 +201,7 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		switch {
 		case r.Fault == "":
 		case r.Kind == "serial":
-			wrong(fmt.Sprintf("reader %s is %s", r.ID, r.Fault), "the port cannot be opened or read", "check the cable and the port's name in the settings")
+			wrong(fmt.Sprintf("reader %s is %s", r.ID, r.Fault), "the port cannot be opened or read, or the device does not answer on it", "check its power, the cable, the port's name and speed in the settings, and the device's key")
 		default:
 			wrong(fmt.Sprintf("reader %s: %s", r.ID, r.Fault), "a wire is cut or shorted, the reader has no power, or it was opened", "look at the reader and its cable; docs/wiring.md says how each fault reads")
 		}
