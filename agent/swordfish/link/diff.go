@@ -180,7 +180,7 @@ func (k *known) sameAs(o *known) bool {
 // it has is all of both, and no changes are made to it: it gets full files until it
 // says that it has one.
 func (t *tables) answer(next known) {
-	if t.offer.version != 0 && t.has.version != 0 {
+	if t.offer.version != 0 {
 		t.has.basis = digest{}
 		for _, u := range t.offer.users {
 			at, there := slices.BinarySearchFunc(t.has.users, &u.sealed, func(v user, s *[16]byte) int { return bytes.Compare(v.sealed[:], s[:]) })

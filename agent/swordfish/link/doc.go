@@ -69,7 +69,10 @@
 // names anything else (0, a file that was replaced, one of another site key, zone or
 // profile) or there are more than 500, it gets everything with deleteAll 1. Where
 // nothing changed it gets no changes and the version that it has; where the last
-// answer was lost and would be the same, that version again. No version is given to
+// answer was lost and would be the same, that version again. Where it would be another
+// file, the lock gets everything until it says that it stored one: it may have stored the
+// one before and lost its version, and changes would leave in it what they do not name.
+// Until then the cards of all that it was answered count as in it. No version is given to
 // two contents. A card keeps its usrID while it is in either file; a new card gets one
 // that is free in both.
 //

@@ -434,3 +434,22 @@ func TestNoTime(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestHoldersOfReplacedFiles: a card of a file that was answered and replaced counts as
+// in the lock, also of a lock that never said it stored any.
+func TestHoldersOfReplacedFiles(t *testing.T) {
+	w := newWorld(t)
+	lock := &testLock{}
+	w.policy.set("room5", 1, 2)
+	w.get(serial1, lock, true)
+	w.policy.set("room5", 1)
+	w.get(serial1, lock, true)
+	if got := w.srv.Holders(blockOf(2)); len(got) != 1 {
+		t.Errorf("after two lost answers: %+v", got)
+	}
+	w.get(serial1, lock, false)
+	w.get(serial1, lock, false)
+	if got := w.srv.Holders(blockOf(2)); len(got) != 0 {
+		t.Errorf("after it stored the last: %+v", got)
+	}
+}
