@@ -68,6 +68,7 @@ func (c *faultyCaller) Call(ctx context.Context, method, path string, body []byt
 		old := c.past[w.r.IntN(len(c.past))]
 		for _, m := range auditForm.FindAllStringSubmatch(string(old.body), -1) {
 			l.again[m[1]+" at "+m[2]] = true
+			w.unanswered(l) // the old one is the last upload now
 		}
 		w.step("%s: %s %s arrives once more", l.door, old.method, old.path)
 		if status, _, _, err := c.send(ctx, old.method, old.path, old.body); err != nil || status >= 500 {
@@ -303,14 +304,19 @@ func (w *world) damage(l *policyLock, path string) {
 	}
 }
 
-// lostState notes that a file of a lock is another than it was. What the lock has sent
-// and has no answer to may then be taken for new when it comes again.
+// lostState notes that a file of a lock is another than it was.
 func (w *world) lostState(l *policyLock, name string) {
 	l.strayed = true
 	if name == "" || name == ".lock" {
-		for _, a := range l.sim.Audits() {
-			l.again[fmt.Sprintf("%s at %s", a.Event, a.Time)] = true
-		}
+		w.unanswered(l)
+	}
+}
+
+// unanswered notes the audits that the lock may have sent and has no answer to: they
+// may be taken for new when they come again.
+func (w *world) unanswered(l *policyLock) {
+	for _, a := range l.sim.Audits() {
+		l.again[fmt.Sprintf("%s at %s", a.Event, a.Time)] = true
 	}
 }
 

@@ -38,3 +38,10 @@ func (l *Lock) Written() uint64 {
 	defer l.mu.Unlock()
 	return l.sequence
 }
+
+// Opens reports whether a card does nothing at the lock but to open, if that.
+func (l *Lock) Opens(block [16]byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byID[l.byCard[block]].function == opens
+}
