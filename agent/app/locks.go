@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"gatehouse/agent/card"
@@ -165,7 +166,8 @@ type lockEvents struct{ *eventSink }
 // Append records an event without waiting.
 func (e lockEvents) Append(ev site.Event) { e.eventSink.Append(ev) }
 
-// Keep records events in order and returns when all are on disk.
+// Keep records events in order and returns when all are on disk, or when what is not
+// will never be: a repeated call finds in the log what came of the first.
 func (e lockEvents) Keep(ctx context.Context, evs []site.Event) (last site.EventSeq, err error) {
 	for chunk := evs; len(chunk) > 0; {
 		n := min(len(chunk), keepAtOnce)
@@ -174,9 +176,14 @@ func (e lockEvents) Keep(ctx context.Context, evs []site.Event) (last site.Event
 			waits[i] = e.append(ev).Wait
 		}
 		for _, wait := range waits {
-			if last, err = wait(ctx); err != nil {
-				return last, err
+			seq, failed := wait(context.WithoutCancel(ctx)) // none may be on its way when this returns
+			if failed == nil {
+				last = seq
 			}
+			err = errors.Join(err, failed)
+		}
+		if err != nil {
+			return last, err
 		}
 		chunk = chunk[n:]
 	}
