@@ -8,7 +8,10 @@
 // else is opened, and are driven safe as the last act of Run. The joining of
 // the parts: a reader or a Hive device presents to a door, the door asks for a
 // decision, the decision asks the store and package access; events go to the
-// log; faults go to health, to the log and to the alarms. None of the parts
+// log; faults go to health, to the log and to the alarms. The device server of the
+// locks gets its tables, compiled of one pass over the store for all locks that ask
+// at the same time; the calls of locks on serial lines reach it through hive/link,
+// and orders for them go the other way. None of the parts
 // knows another one of its floor: each declares what it needs as a small
 // interface, and the adapters that join them are here.
 //
