@@ -260,8 +260,8 @@ func (h *history) trim() {
 }
 
 // alert works out whether an alert is new, and the history after it. It is not
-// when it equals the last one and comes soon after it, or when an upload had it
-// already and no alert told of that audit.
+// when it equals the last one and comes soon after it, when an upload had its auditId,
+// or when an upload had it already and no alert told of that audit.
 func (h history) alert(a *swordfish.Audit, now time.Time) (isNew bool, next history) {
 	what := contentOf(a)
 	next = h
@@ -269,8 +269,9 @@ func (h history) alert(a *swordfish.Audit, now time.Time) (isNew bool, next hist
 		return false, next
 	}
 	next.last, next.lastAt = what, now
+	key := keyOf(a.ID, what)
 	for i := len(h.ids) - 1; i >= 0; i-- {
-		if h.ids[i].what == what && !h.ids[i].paired {
+		if a.ID != "" && h.ids[i].key == key || h.ids[i].what == what && !h.ids[i].paired {
 			next.ids = slices.Clone(h.ids)
 			next.ids[i].paired = true
 			return false, next
