@@ -171,9 +171,10 @@ func TestCompile(t *testing.T) {
 
 		{"one who is counted is lost", lockOf{cards: one(rec("", uses(5, 1)))}, swordfish.Table{Losses: lost("c1", "left out: a lock cannot count its uses"), Lost: 1}},
 		{"one who is used up is not", lockOf{cards: [][]site.Credential{{rec("", uses(5, 5))}, {rec("", fn(site.FunctionOneTime), uses(0, 1))}}}, swordfish.Table{}},
-		{"one use goes by the model's word", lockOf{cards: one(rec("", fn(site.FunctionOneTime)))}, swordfish.Table{Entries: entries{entry(1, 1, func(e *swordfish.Entry) { e.Function = site.FunctionOneTime })}, Schedules: slots{always}}},
-		{"a function without a word is lost", lockOf{profile: func(p *swordfish.Profile) { delete(p.Functions, site.FunctionOneTime) }, cards: one(rec("", fn(site.FunctionOneTime)))},
-			swordfish.Table{Losses: lost("c1", "left out: the lock knows no function one_time"), Lost: 1}},
+		{"one use is lost", lockOf{cards: one(rec("", fn(site.FunctionOneTime)))}, swordfish.Table{Losses: lost("c1", "left out: a lock cannot count its uses"), Lost: 1}},
+		{"one use of the host's goes by the model's word", lockOf{cards: one(rec("", host, fn(site.FunctionOneTime)))}, swordfish.Table{Entries: entries{entry(1, 1, func(e *swordfish.Entry) { e.Function = site.FunctionOneTime })}, Schedules: slots{always}}},
+		{"a function without a word is lost", lockOf{profile: func(p *swordfish.Profile) { delete(p.Functions, site.FunctionToggle) }, cards: one(rec("", fn(site.FunctionToggle)))},
+			swordfish.Table{Losses: lost("c1", "left out: the lock knows no function toggle"), Lost: 1}},
 		{"a user beyond the last is lost", lockOf{profile: func(p *swordfish.Profile) { p.Users = 1 }, cards: [][]site.Credential{{rec("")}, {rec("")}}},
 			swordfish.Table{Entries: entries{entry(1, 1)}, Schedules: slots{always}, Losses: lost("c1", "left out: the lock takes 1 users"), Lost: 1}},
 		{"the schedule that fewest need is lost", lockOf{profile: func(p *swordfish.Profile) { p.Schedules = 1 }, cards: [][]site.Credential{{rec("")}, {rec("office")}, {rec("office")}}},

@@ -79,7 +79,8 @@ func (c *Compiler) consider(r *site.Credential) (why string) {
 	switch {
 	case !always && len(tts) == 0, uses > 0 && r.Used >= uses:
 		return ""
-	case uses > 0 && r.Function != site.FunctionOneTime:
+	case uses > 0 && (r.Function != site.FunctionOneTime || r.Source != site.SourceIPHost):
+		// The host's record is for this lock alone and means what the lock does with it.
 		return "left out: a lock cannot count its uses"
 	case !ok || word == "":
 		return fmt.Sprintf("left out: the lock knows no function %v", r.Function)
