@@ -71,6 +71,7 @@ type alarmState struct {
 type alarmEntry struct {
 	control.Alarm
 	Item string `json:"item,omitempty"`
+	Lock bool   `json:"lock,omitempty"` // a lock told of it
 }
 
 func (e *alarmEntry) key() alarmKey {
@@ -264,7 +265,7 @@ func (s *alarmState) apply(ev site.Event) bool {
 		s.List[i].Text = ev.Text
 		return true
 	}
-	e := alarmEntry{Item: item, Alarm: control.Alarm{ID: ev.Seq, Kind: ev.Kind, Door: ev.Door,
+	e := alarmEntry{Item: item, Lock: code != "", Alarm: control.Alarm{ID: ev.Seq, Kind: ev.Kind, Door: ev.Door,
 		Reader: ev.Reader, Device: ev.Device, Text: ev.Text, Began: ev.Time, Times: 1}}
 	if happened {
 		e.Ended = ev.Time
@@ -292,11 +293,12 @@ func asMeant(ev site.Event) site.Event {
 	return ev
 }
 
-// endAll ends what stands: a new agent says anew what is wrong.
+// endAll ends what stands: a new agent says anew what is wrong. A lock does not know
+// of it.
 func (s *alarmState) endAll(at time.Time) bool {
 	changed := false
 	for i := len(s.List) - 1; i >= 0; i-- {
-		if s.List[i].Ended.IsZero() {
+		if s.List[i].Ended.IsZero() && !s.List[i].Lock {
 			s.List[i].Ended = at
 			changed = true
 			s.drop(i)

@@ -62,7 +62,6 @@ type App struct {
 	resources *gateway.Gateway // nil: nobody could ask
 	locks     lockSet
 	lines     *lockLines
-	lockCert  *tls.Certificate // nil: there are no Wi-Fi locks, or it could not be made
 	site      siteInputs
 	view      *eventView
 	cert      *tls.Certificate
@@ -259,6 +258,7 @@ func (a *App) runOutside(ctx context.Context) error {
 	g.Add(task.Func("tokens", a.tokens.run), task.Policy{})
 	a.addGateway(g)
 	a.locks.addTo(g)
+	a.lines.addTo(g)
 	a.uplink.addTo(g)
 	g.Add(task.Func("verify", a.verify), task.Policy{Once: true})
 	return g.Run(ctx)

@@ -70,11 +70,11 @@ func (a *App) mux(devices bool) http.Handler {
 	return unslashed(m)
 }
 
-// unslashed takes surplus slashes out of the gateway's paths: a mux redirects
-// those, which hosts do not follow (engage.md section 3).
+// unslashed takes surplus slashes out of the paths of the gateway and of the locks:
+// a mux redirects those, which neither hosts nor locks follow (engage.md section 3).
 func unslashed(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, "//") && gateway.Owns(r.URL.Path) {
+		if strings.Contains(r.URL.Path, "//") && (gateway.Owns(r.URL.Path) || strings.HasPrefix(strings.TrimLeft(r.URL.Path, "/"), "swordfish/")) {
 			parts := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
 			u := *r.URL
 			u.Path, u.RawPath = "/"+strings.Join(parts, "/"), ""
@@ -104,7 +104,7 @@ type server struct {
 
 // newServer makes the task of a listener that is open already. HTTP/2 is off:
 // locks and readers speak HTTP/1.1 (contract.md, Settings).
-func newServer(name string, l net.Listener, h http.Handler, certs []tls.Certificate, log *slog.Logger) *server {
+func newServer(name string, l net.Listener, h http.Handler, cert *tls.Certificate, log *slog.Logger) *server {
 	s := &server{name: name, listener: l, ready: make(chan struct{}), http: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -115,8 +115,8 @@ func newServer(name string, l net.Listener, h http.Handler, certs []tls.Certific
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ErrorLog:          slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
 	}}
-	if len(certs) > 0 { // a client gets the first whose key it understands
-		s.http.TLSConfig = &tls.Config{Certificates: certs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if cert != nil {
+		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	}
 	return s
 }

@@ -25,6 +25,7 @@ type lockLines struct {
 	locks []config.Lock
 	hive  *link.Server
 	sink  *eventSink
+	ends  *lockEnds
 }
 
 // errNoLine is why a Wi-Fi lock does not do what it is told.
@@ -52,10 +53,10 @@ func (l *lockLines) ask(ctx context.Context, lock *config.Lock, o link.Order) (l
 // order does what a door does of an order, at a lock, and records it as a door
 // does.
 func (l *lockLines) order(ctx context.Context, lock *config.Lock, c door.Command) error {
-	if !c.Until.IsZero() {
-		return fmt.Errorf("%w: a lock on a line takes no end", door.ErrCommand)
+	o, ev := link.Order{Op: link.OrderMode}, site.Event{Kind: site.KindMode, Door: lock.ID, By: c.By, Until: c.Until}
+	if !c.Until.IsZero() && !c.Until.After(l.ends.clock().Now) {
+		return fmt.Errorf("%w: the end has passed", door.ErrCommand)
 	}
-	o, ev := link.Order{Op: link.OrderMode}, site.Event{Kind: site.KindMode, Door: lock.ID, By: c.By}
 	switch c.Op {
 	case door.OpUnlock:
 		o = link.Order{Op: link.OrderUnlock, For: c.For}
@@ -76,11 +77,14 @@ func (l *lockLines) order(ctx context.Context, lock *config.Lock, c door.Command
 	if o.Op == link.OrderMode {
 		ev.Mode = o.Mode.String()
 	}
-	_, err := l.ask(ctx, lock, o)
-	if err == nil {
-		l.sink.Append(ev)
+	if _, err := l.ask(ctx, lock, o); err != nil {
+		return err
 	}
-	return err
+	l.sink.Append(ev)
+	if o.Op != link.OrderMode {
+		return nil
+	}
+	return l.ends.set(ctx, lock.ID, site.DoorOverride{Mode: o.Mode, Until: c.Until, By: c.By})
 }
 
 // command gives a lock a command and puts a refusal in control's words.
@@ -93,7 +97,7 @@ func (l *lockLines) command(ctx context.Context, lock *config.Lock, c door.Comma
 		err = fmt.Errorf("%w: %w", control.ErrRefused, err)
 	case errors.Is(err, door.ErrCommand):
 		err = fmt.Errorf("%w: %w", control.ErrInput, err)
-	case errors.Is(err, link.ErrOffline), errors.Is(err, link.ErrNoAnswer):
+	case errors.Is(err, link.ErrOffline), errors.Is(err, link.ErrNoAnswer), errors.Is(err, door.ErrNotKept):
 		err = fmt.Errorf("%w: %w", control.ErrNotReady, err)
 	}
 	return fmt.Errorf("lock %s: %w", lock.ID, err)

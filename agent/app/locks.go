@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/config"
@@ -38,26 +39,24 @@ func (a *App) openLocks() {
 		cfg.Window = s.Calls
 		cfg.Auth = map[config.SwordfishAuth]device.Auth{config.AuthNone: device.AuthNone, config.AuthReport: device.AuthReport}[s.Auth]
 	}
-	tables := &lockTables{policy: a.policy, clock: a.clock.Clock, profiles: map[site.DoorID]*swordfish.Profile{}}
-	wifi := false
+	work := lockWork()
+	tables := &lockTables{policy: a.policy, busy: work, clock: a.clock.Clock, profiles: map[site.DoorID]*swordfish.Profile{}}
 	for i := range a.cfg.Locks {
 		l := &a.cfg.Locks[i]
 		d := device.Lock{ID: l.ID, Name: l.Name, Serial: l.Number, Profile: l.Profile}
 		if l.Serial != nil {
 			d.Device = l.Serial.Device
-		} else {
-			wifi = true
 		}
 		cfg.Locks = append(cfg.Locks, d)
 		tables.profiles[l.ID] = &l.Profile
 	}
-	if wifi {
-		a.openLockCertificate()
+	if cfg.Auth != device.AuthEnforce && a.wifiLocks() {
+		a.warnings = append(a.warnings, "swordfish.auth is "+cfg.Auth.String()+": anyone on the locks' network can take a lock's door file and speak for it")
 	}
 	var err error
 	a.locks.server, err = device.New(cfg, device.Deps{
 		Tables: tables, Cards: lockCards{a.policy}, Events: lockEvents{a.sink}, Clock: a.clock.Clock,
-		Certificate: a.lockRoot, Logger: a.log,
+		Certificate: a.lockRoot, Work: work, Logger: a.log,
 	})
 	if err != nil {
 		a.health.Set("locks.open", err.Error())
@@ -65,21 +64,18 @@ func (a *App) openLocks() {
 	}
 }
 
-func (a *App) openLockCertificate() {
-	cert, err := lockCertificate(a.cfg.StateDir, a.cfg.Site.Name, a.hw.Clock.Now())
-	if err != nil {
-		a.health.Set("locks.certificate", err.Error())
-		return
-	}
-	a.lockCert = &cert
+// wifiLocks reports whether the settings have Wi-Fi locks.
+func (a *App) wifiLocks() bool {
+	return slices.ContainsFunc(a.cfg.Locks, func(l config.Lock) bool { return l.Serial == nil })
 }
 
-// lockRoot is the certificate that locks are to trust, as DER.
+// lockRoot is the certificate that locks are to trust, as DER: the site's, which
+// they are shown.
 func (a *App) lockRoot() []byte {
-	if a.lockCert == nil {
+	if a.cert == nil {
 		return nil
 	}
-	return a.lockCert.Certificate[0]
+	return a.cert.Certificate[0]
 }
 
 // lockRoutes are the routes of the device server.
@@ -91,7 +87,7 @@ func (a *App) lockRoutes() []Route {
 	routes := []Route{{Pattern: "GET /swordfish/lock/certificates/{name}", Guard: GuardCertificate, Devices: true, handler: h}}
 	for _, p := range []string{
 		"PUT /swordfish/lock/Config", "GET /swordfish/lock/db/{timestamp}", "POST /swordfish/lock/audit", "POST /swordfish/lock/alert",
-		"GET /swordfish/lock/certificates/current", "/swordfish/lock/", // the rest of it is refused there
+		"GET /swordfish/lock/certificates/current", "/swordfish/", // the rest of it is refused there
 	} {
 		routes = append(routes, Route{Pattern: p, Guard: GuardLock, Devices: true, handler: h})
 	}

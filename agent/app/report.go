@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -98,15 +97,15 @@ func (a *App) readerStatus() []control.ReaderStatus {
 	return out
 }
 
-func certStatus(name string, cert *tls.Certificate) *control.CertStatus {
-	if cert == nil {
+func (a *App) certStatus() *control.CertStatus {
+	if a.cert == nil {
 		return nil
 	}
-	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	leaf, err := x509.ParseCertificate(a.cert.Certificate[0])
 	if err != nil {
 		return nil
 	}
-	return &control.CertStatus{Name: name, Until: leaf.NotAfter, SelfSigned: leaf.Issuer.String() == leaf.Subject.String()}
+	return &control.CertStatus{Name: "site", Until: leaf.NotAfter, SelfSigned: leaf.Issuer.String() == leaf.Subject.String()}
 }
 
 func diskStatus(dir string) control.DiskStatus {
@@ -143,7 +142,6 @@ var advice = []struct{ prefix, cause, do string }{
 	{"tokens.damaged", "STATE/oauth.json or STATE/device.uuid was altered; it was set aside and every token ended", "make the tokens again: gatehouse admin token add"},
 	{"tokens", "STATE/oauth.json or STATE/device.uuid cannot be read, or others could", "see the text; mend the file's mode or owner and restart; if others may have read it: gatehouse admin token revoke --all"},
 	{"uplink", "the settings of the link to the IP host cannot work", "see the text; mend uplink, site.key_file and device.serial in the settings and restart"},
-	{"locks.certificate", "the certificate that Wi-Fi locks are to trust could not be made or read", "see the text; free space in the state folder, or remove STATE/tls/locks.pem and restart: the locks must then fetch it anew"},
 	{"locks", "what is kept of the locks in STATE/locks cannot be read or written", "see the text; free space in the state folder, or replace the storage. A lock whose file is gone gets a whole door file at its next call"},
 	{"gateway", "STATE/gateway.json, which has the link numbers of the doors, cannot be read", "see the text; put the file back from a backup and restart. Removing it gives new link numbers: the host must then link anew"},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
@@ -154,6 +152,10 @@ func remedy(warning string) string {
 	switch {
 	case strings.Contains(warning, "group "+controlGroup):
 		return "groupadd " + controlGroup + ", add the operators to it, and restart"
+	case strings.Contains(warning, "site's certificate"):
+		return "remove STATE/tls/site.pem and restart: an RSA one is made, which every client must be told of anew"
+	case strings.Contains(warning, "swordfish.auth"):
+		return "set swordfish.auth: enforce as soon as all locks send right tokens; lock show says which do not"
 	case strings.Contains(warning, "version 1"):
 		return "give the device version 2, then versions: [2] in the settings"
 	}

@@ -43,6 +43,7 @@ func (a *App) build() error {
 		return err
 	}
 	a.lines = &lockLines{locks: a.cfg.Locks, hive: a.hive, sink: a.sink}
+	a.lines.ends = newLockEnds(a.store, a.clock.Clock, a.kept, func(id site.DoorID) bool { return a.lines.find(id) != nil })
 	a.openTokens()
 	a.openGateway()
 	return a.listen()
@@ -61,22 +62,21 @@ func (a *App) listen() error {
 	s := newServer("control", l, control.Handler(a.controlParts()), nil, a.log)
 	s.http.WriteTimeout, s.http.ReadTimeout = 0, 0 // event tails and imports take their time
 	a.servers = append(a.servers, s)
-	cert, err := siteCertificate(a.cfg.StateDir, a.cfg.Site.Name, a.hw.Clock.Now())
+	cert, err := siteCertificate(a.cfg.StateDir, a.cfg.Site.Name, a.wifiLocks(), a.hw.Clock.Now())
 	if err != nil {
 		a.health.Set("listen.https", err.Error())
 	} else {
 		a.cert = &cert
-		certs := []tls.Certificate{cert}
-		if a.lockCert != nil {
-			certs = append(certs, *a.lockCert)
+		if w := lockWarning(a.cert); w != "" && a.wifiLocks() {
+			a.warnings = append(a.warnings, w)
 		}
-		a.open("https", a.cfg.Listen.HTTPS, a.mux(false), certs)
+		a.open("https", a.cfg.Listen.HTTPS, a.mux(false), a.cert)
 	}
 	a.open("devices", a.cfg.Listen.Devices, a.mux(true), nil)
 	return nil
 }
 
-func (a *App) open(name, addr string, h http.Handler, certs []tls.Certificate) {
+func (a *App) open(name, addr string, h http.Handler, cert *tls.Certificate) {
 	if addr == "" {
 		return
 	}
@@ -86,7 +86,7 @@ func (a *App) open(name, addr string, h http.Handler, certs []tls.Certificate) {
 		a.log.Error("listener could not be opened", "listener", name, "err", err)
 		return
 	}
-	a.servers = append(a.servers, newServer(name, l, h, certs, a.log))
+	a.servers = append(a.servers, newServer(name, l, h, cert, a.log))
 }
 
 // Addresses returns where the agent listens, by listener; call it after Ready.

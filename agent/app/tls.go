@@ -25,25 +25,11 @@ import (
 const selfSignedYears = 20
 
 // siteCertificate loads STATE/tls/site.pem, or makes it at the first start: a
-// self-signed certificate with an ECDSA P-256 key, for the host's names and its
-// addresses at that time. One file holds key and certificate, so that half of it can never be
+// self-signed certificate with an ECDSA P-256 key, or where there are Wi-Fi locks an
+// RSA one, for the host's names and its addresses at that time. One file holds key and certificate, so that half of it can never be
 // there; it is written whole and then renamed.
-func siteCertificate(stateDir, siteName string, now time.Time) (tls.Certificate, error) {
-	return certificate(filepath.Join(stateDir, "tls", "site.pem"), siteName, now, func() (crypto.Signer, error) {
-		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	})
-}
-
-// lockCertificate is the one that Wi-Fi locks are shown and are told to trust,
-// STATE/tls/locks.pem: vendor devices take RSA keys of up to 2048 bits only
-// (engage.md section 4).
-func lockCertificate(stateDir, siteName string, now time.Time) (tls.Certificate, error) {
-	return certificate(filepath.Join(stateDir, "tls", "locks.pem"), siteName, now, func() (crypto.Signer, error) {
-		return rsa.GenerateKey(rand.Reader, 2048)
-	})
-}
-
-func certificate(path, siteName string, now time.Time, newKey func() (crypto.Signer, error)) (tls.Certificate, error) {
+func siteCertificate(stateDir, siteName string, locks bool, now time.Time) (tls.Certificate, error) {
+	path := filepath.Join(stateDir, "tls", "site.pem")
 	data, err := os.ReadFile(path)
 	if err == nil {
 		cert, err := tls.X509KeyPair(data, data)
@@ -55,7 +41,7 @@ func certificate(path, siteName string, now time.Time, newKey func() (crypto.Sig
 	if !errors.Is(err, fs.ErrNotExist) {
 		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
-	key, err := newKey()
+	key, err := newKey(locks)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
@@ -66,6 +52,28 @@ func certificate(path, siteName string, now time.Time, newKey func() (crypto.Sig
 		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
 	return tls.X509KeyPair(data, data)
+}
+
+// newKey makes the key of a site's certificate. Vendor locks take RSA keys of up to
+// 2048 bits only (engage.md section 4).
+func newKey(locks bool) (crypto.Signer, error) {
+	if locks {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// lockWarning says why vendor locks would not take a certificate; empty: they would.
+func lockWarning(cert *tls.Certificate) string {
+	key, ok := cert.PrivateKey.(*rsa.PrivateKey)
+	size := 0
+	for _, der := range cert.Certificate {
+		size += len(der)
+	}
+	if ok && key.N.BitLen() <= 2048 && size <= 4096 {
+		return ""
+	}
+	return "Wi-Fi locks may not take the site's certificate: they take RSA keys of up to 2048 bits and chains of up to 4096 bytes"
 }
 
 func selfSigned(siteName string, now time.Time, key crypto.Signer) ([]byte, error) {

@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -191,12 +190,9 @@ func uplinkWrong(u *control.UplinkStatus, wrong, note func(what, cause, do strin
 // Roots returns the certificates that the agent shows and trusts.
 func (a *App) Roots() []control.CertStatus {
 	out := []control.CertStatus{}
-	for name, cert := range map[string]*tls.Certificate{"site": a.cert, "locks": a.lockCert} {
-		if c := certStatus(name, cert); c != nil {
-			out = append(out, *c)
-		}
+	if c := a.certStatus(); c != nil {
+		out = append(out, *c)
 	}
-	slices.SortFunc(out, func(x, y control.CertStatus) int { return strings.Compare(y.Name, x.Name) }) // site first
 	if a.uplink.pin != nil {
 		out = append(out, rootStatus(a.uplink.pin.Status()))
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"gatehouse/agent/site"
@@ -31,7 +32,7 @@ func (s *Server) admit(l *lock, t swordfish.Token, bad error, addr string) error
 	}
 	at, err := t.Open(s.cfg.SiteKey)
 	if err != nil {
-		return fmt.Errorf("its token: %w", err)
+		return fmt.Errorf("its token is not good: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,7 +120,7 @@ func (s *Server) refused(l *lock, why error, addr string) {
 		verb = "would be refused with enforce"
 	}
 	s.log.Warn("a lock's call "+verb, "lock", l.ID, "serial", l.Serial, "peer", addr, "why", why.Error(), "before", count)
-	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Count: count + 1,
+	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Item: aboutToken, Count: count + 1,
 		Text: cut(fmt.Sprintf("a call of the lock from %s %s: %s", addr, verb, why))})
 }
 
@@ -142,7 +143,7 @@ func (s *Server) welcome(l *lock) {
 	}
 	l.change(false, func(st *state) { st.refused, st.since = "", time.Time{} })
 	s.log.Info("a lock's calls are let in again", "lock", l.ID)
-	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Cleared: true, Text: "the calls of the lock are let in again"})
+	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Item: aboutToken, Cleared: true, Text: "the calls of the lock are let in again"})
 }
 
 const (
@@ -153,8 +154,19 @@ const (
 	strangerGap = 10 * time.Second
 )
 
-// stranger remembers a lock that is not named in the settings.
+// What a fault event is about, in Item: the end of one fault is not another's.
+const (
+	aboutToken = "token"
+	aboutCall  = "call"
+	aboutFile  = "file"
+)
+
+// stranger remembers a lock that is not named in the settings. One that is named as a
+// lock on a serial line is none, though it gets nothing over HTTP.
 func (s *Server) stranger(serial, addr string) {
+	if slices.ContainsFunc(s.list, func(l *lock) bool { return l.Serial == serial }) {
+		return
+	}
 	now := s.deps.Clock().Now
 	s.mu.Lock()
 	p := s.pending[serial]

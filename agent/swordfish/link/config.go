@@ -91,7 +91,11 @@ type Deps struct {
 	Events      Events
 	Clock       func() site.Clock // nil: the machine's clock, trusted
 	Certificate func() []byte     // the DER that locks are to trust; nil, or giving none: 404
-	Logger      *slog.Logger      // nil: discard
+	// Work has a value in it for each who has a processor busy for long. Files are
+	// made only with a place in it, and Tables is to take one for its passes, so that
+	// a processor is left to the doors however many locks call. nil: one place.
+	Work   chan struct{}
+	Logger *slog.Logger // nil: discard
 }
 
 // Tables compiles what a lock is to hold.

@@ -46,12 +46,43 @@ func (s *Server) db(ctx context.Context, l *lock, version string) reply {
 		return s.busy(l, err)
 	}
 	return reply{status: http.StatusOK, kind: typeJSON, size: size, end: end, write: func(w io.Writer) error {
-		b := bufio.NewWriterSize(w, 8<<10)
+		s.work <- struct{}{}
+		defer s.work.give()
+		b := bufio.NewWriterSize(idle{w, s.work}, 8<<10)
 		if err := file.Write(b, s.options(l)); err != nil {
 			return err
 		}
 		return b.Flush()
 	}}
+}
+
+// idle gives the place of whoever writes to others while a lock reads.
+type idle struct {
+	w    io.Writer
+	work slots
+}
+
+// Write writes without a place and returns with one.
+func (i idle) Write(b []byte) (int, error) {
+	i.work.give()
+	n, err := i.w.Write(b)
+	i.work <- struct{}{}
+	return n, err
+}
+
+// plan makes the answer to a lock and says how long it is.
+func (s *Server) plan(l *lock, known *tables, claimed uint64, table *swordfish.Table, cfg *hostConfig) (p plan, size int64, err error) {
+	s.work <- struct{}{}
+	defer s.work.give()
+	clock := s.deps.Clock()
+	if p, err = s.maker(l).plan(known, claimed, table, cfg, clock.Now); err == nil {
+		p.file.DownloadAt = s.nextCall(l, clock, table.Next, table.Good)
+		size, err = p.file.Size(s.options(l))
+	}
+	if err != nil {
+		return p, 0, fmt.Errorf("the door file of lock %s: %w", l.ID, err)
+	}
+	return p, size, nil
 }
 
 func (s *Server) options(l *lock) swordfish.WriteOptions {
@@ -97,16 +128,10 @@ func (s *Server) file(ctx context.Context, l *lock, claimed uint64) (*swordfish.
 	if err != nil {
 		return nil, 0, err
 	}
-	clock := s.deps.Clock()
-	now := clock.Now
-	p, err := s.maker(l).plan(&known, claimed, &table, cfg, now)
+	now := s.deps.Clock().Now
+	p, size, err := s.plan(l, &known, claimed, &table, cfg)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the door file of lock %s: %w", l.ID, err)
-	}
-	p.file.DownloadAt = s.nextCall(l, clock, table.Next, table.Good)
-	size, err := p.file.Size(s.options(l))
-	if err != nil {
-		return nil, 0, fmt.Errorf("the door file of lock %s: %w", l.ID, err)
+		return nil, 0, err
 	}
 	switch {
 	case p.same:

@@ -80,7 +80,7 @@ func (l *lock) putConfig(text json.RawMessage) error {
 	}
 	l.turn <- struct{}{}
 	defer l.turn.give()
-	if err := replaceFile(l.path+filePending, encodeBody(id, text)); err != nil {
+	if err := l.replace(filePending, encodeBody(id, text)); err != nil {
 		return fmt.Errorf("config of lock %s: %w", l.ID, err)
 	}
 	l.setPending(true)
@@ -122,7 +122,7 @@ func (l *lock) keepConfig(text []byte) error {
 	if _, old, err := readBody(l.path + fileConfig); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	if err := replaceFile(l.path+fileConfig, encodeBody([16]byte{}, text)); err != nil {
+	if err := l.replace(fileConfig, encodeBody([16]byte{}, text)); err != nil {
 		return fmt.Errorf("config of lock %s: %w", l.ID, err)
 	}
 	return nil

@@ -75,7 +75,7 @@ func (s *Server) calledIn(l *lock) {
 	l.change(was, func(st *state) { st.callIn, st.next, st.late = now, next, false })
 	if was {
 		s.log.Info("a lock that had missed its call called", "lock", l.ID)
-		s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Cleared: true, Text: "the lock called again"})
+		s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Item: aboutCall, Cleared: true, Text: "the lock called again"})
 	}
 }
 
@@ -88,6 +88,6 @@ func (s *Server) miss(l *lock) {
 	}
 	l.change(true, func(st *state) { st.late = true })
 	s.log.Warn("a lock missed its call", "lock", l.ID, "expected", st.next)
-	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who,
+	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Item: aboutCall,
 		Text: "the lock did not call at " + st.next.In(s.cfg.Zone).Format(time.RFC3339) + ": cards that were removed since its last call still open it"})
 }

@@ -37,6 +37,7 @@ type lock struct {
 	path  string          // of its files, without what their names end in
 
 	turn   slots // whoever writes its files or records its audits
+	disk   slots // the server's
 	answer slots // door files that are being answered
 
 	mu      sync.Mutex // guards the following
@@ -100,12 +101,19 @@ func (l *lock) unsaved() (some, needed bool) {
 	return l.changes > l.saved, l.needed > l.saved
 }
 
+// replace writes one of the lock's files when the disk has time for it.
+func (l *lock) replace(name string, data []byte) error {
+	l.disk <- struct{}{}
+	defer l.disk.give()
+	return replaceFile(l.path+name, data)
+}
+
 // save writes the state. The caller has the turn.
 func (l *lock) save() error {
 	l.mu.Lock()
 	data, changes := l.st.encode(), l.changes
 	l.mu.Unlock()
-	if err := replaceFile(l.path+fileState, data); err != nil {
+	if err := l.replace(fileState, data); err != nil {
 		return fmt.Errorf("the state of lock %s: %w", l.ID, err)
 	}
 	l.mu.Lock()
@@ -146,7 +154,7 @@ func (l *lock) settle(ctx context.Context) error {
 
 // setTables puts tables in place of those that are kept. The caller has the turn.
 func (l *lock) setTables(t *tables) error {
-	if err := replaceFile(l.path+fileTable, t.encode()); err != nil {
+	if err := l.replace(fileTable, t.encode()); err != nil {
 		return fmt.Errorf("the tables of lock %s: %w", l.ID, err)
 	}
 	l.mu.Lock()

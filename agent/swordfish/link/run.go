@@ -133,7 +133,9 @@ func (s *Server) find(ctx context.Context, l *lock) error {
 	if t.other {
 		claimed = swordfish.VersionAll
 	}
+	s.work <- struct{}{}
 	p, err := s.maker(l).plan(&t, claimed, &table, cfg, now)
+	s.work.give()
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 
 // Bounds of what is done at once (doc.go, Memory).
 const (
-	tablesAtOnce = 8
+	tablesAtOnce = 16
 	filesAtOnce  = 16
 	// answersPerLock is 2: a lock that lost its line calls again while the answer
 	// before is still being written to nobody.
@@ -26,6 +26,9 @@ const (
 	largeAtOnce    = 4
 	smallAtOnce    = 64
 	smallBody      = 64 << 10
+	// writesAtOnce bounds the files that are written and flushed at a time: more make
+	// no disk faster, and each holds a thread.
+	writesAtOnce = 4
 	// waitAtMost is how long a call waits for its turn before it is told to come
 	// again.
 	waitAtMost = 45 * time.Second
@@ -48,6 +51,7 @@ type Server struct {
 	byDoor   map[site.DoorID]*lock
 
 	tables, files, large, small slots
+	work, disk                  slots
 	ready                       chan struct{}
 
 	mu      sync.Mutex // guards the following
@@ -91,6 +95,9 @@ func newServer(cfg Config, deps Deps) (*Server, error) {
 	if cfg.Auth > AuthNone {
 		return nil, fmt.Errorf("%s is none of enforce, report and none", cfg.Auth)
 	}
+	if deps.Work == nil {
+		deps.Work = newSlots(1)
+	}
 	if deps.Clock == nil {
 		deps.Clock = func() site.Clock { return site.Clock{Now: time.Now(), Trusted: true} }
 	}
@@ -114,7 +121,7 @@ func newServer(cfg Config, deps Deps) (*Server, error) {
 	s := &Server{
 		cfg: cfg, deps: deps, log: deps.Logger,
 		bySerial: map[string]*lock{}, byDevice: map[site.DeviceName]*lock{}, byDoor: map[site.DoorID]*lock{},
-		tables: newSlots(tablesAtOnce), files: newSlots(filesAtOnce), large: newSlots(largeAtOnce), small: newSlots(smallAtOnce),
+		work: deps.Work, disk: newSlots(writesAtOnce), tables: newSlots(tablesAtOnce), files: newSlots(filesAtOnce), large: newSlots(largeAtOnce), small: newSlots(smallAtOnce),
 		ready: make(chan struct{}), pending: map[string]*Pending{},
 	}
 	if len(cfg.SiteKey) > 0 {
@@ -130,7 +137,7 @@ func newServer(cfg Config, deps Deps) (*Server, error) {
 // add takes a lock of the settings.
 func (s *Server) add(c Lock) error {
 	c.Serial = strings.ToUpper(c.Serial)
-	l := &lock{Lock: c, ident: "wifi " + c.Serial, who: site.DeviceName(c.Serial), path: filepath.Join(s.cfg.Dir, string(c.ID)), turn: newSlots(1), answer: newSlots(answersPerLock)}
+	l := &lock{Lock: c, ident: "wifi " + c.Serial, who: site.DeviceName(c.Serial), path: filepath.Join(s.cfg.Dir, string(c.ID)), disk: s.disk, turn: newSlots(1), answer: newSlots(answersPerLock)}
 	if err := site.CheckID(string(c.ID)); err != nil {
 		return err
 	}
@@ -243,7 +250,7 @@ func (s *Server) aside(l *lock, path string) error {
 		return err
 	}
 	s.log.Error("a damaged file of a lock was set aside", "lock", l.ID, "file", to)
-	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who,
+	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Item: aboutFile,
 		Text: fmt.Sprintf("%s was damaged and is kept as %s", filepath.Base(path), filepath.Base(to))})
 	return nil
 }

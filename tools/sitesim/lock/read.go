@@ -24,7 +24,7 @@ func readFile(body []byte, cfg *Config, key *cipherKey, loose bool) (*file, erro
 		return nil, &FileError{What: "is no JSON", JSON: true}
 	}
 	r := &fileReader{scanner: scanner{b: body, loose: loose}, cfg: cfg, key: key}
-	r.object([]string{"db", "config?", "dbDwnLdTm", "nxtDbVerTS"}, r.top)
+	r.object([]string{"db", "config?", "dbDwnLdTm?", "nxtDbVerTS"}, r.top)
 	if r.err == nil && r.i != len(body) {
 		r.fault("goes on after its end")
 	}

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"gatehouse/agent/door"
+	"gatehouse/agent/site"
+	"gatehouse/agent/task"
+	"gatehouse/store"
+)
+
+// byEnd is who secures a lock whose mode was ordered with an end.
+const byEnd = "end"
+
+// endAgain is when a lock that was not reached at the end of its mode is tried again.
+const endAgain = 5 * time.Second
+
+// lockEnds are the ends of modes that were ordered at locks on lines: a lock knows no
+// end, so the agent secures it then. They survive a restart.
+type lockEnds struct {
+	store *store.Store // nil: nothing is kept
+	clock func() site.Clock
+
+	mu   sync.Mutex // guards the following
+	ends map[site.DoorID]site.DoorOverride
+	wake chan struct{} // capacity 1
+}
+
+// newLockEnds takes up what was kept of the locks.
+func newLockEnds(s *store.Store, clock func() site.Clock, kept map[site.DoorID]site.DoorKept, isLock func(site.DoorID) bool) *lockEnds {
+	e := &lockEnds{store: s, clock: clock, ends: map[site.DoorID]site.DoorOverride{}, wake: make(chan struct{}, 1)}
+	for id, k := range kept {
+		if o := k.Override; o != nil && isLock(id) && !o.Until.IsZero() {
+			e.ends[id] = *o
+		}
+	}
+	return e
+}
+
+// set notes the end of a lock's mode, or that it has none. It returns when that is
+// kept; the mode holds in any case.
+func (e *lockEnds) set(ctx context.Context, id site.DoorID, o site.DoorOverride) error {
+	e.mu.Lock()
+	_, had := e.ends[id]
+	if o.Until.IsZero() {
+		delete(e.ends, id)
+	} else {
+		e.ends[id] = o
+	}
+	e.mu.Unlock()
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+	var kept site.DoorKept
+	if !o.Until.IsZero() {
+		kept.Override = &o
+	} else if !had {
+		return nil
+	}
+	if e.store == nil {
+		return fmt.Errorf("%w: %w", door.ErrNotKept, errNoStore)
+	}
+	if err := e.store.KeepDoor(ctx, id, kept); err != nil {
+		return fmt.Errorf("%w: %w", door.ErrNotKept, err)
+	}
+	return nil
+}
+
+// due returns the locks whose modes have ended, and when the next one does; zero:
+// none.
+func (e *lockEnds) due(now time.Time) (ids []site.DoorID, next time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, o := range e.ends {
+		switch {
+		case !o.Until.After(now):
+			ids = append(ids, id)
+		case next.IsZero() || o.Until.Before(next):
+			next = o.Until
+		}
+	}
+	return ids, next
+}
+
+// runEnds secures locks at the ends of their modes until ctx ends. One that is not
+// reached is tried again.
+func (l *lockLines) runEnds(ctx context.Context) error {
+	for {
+		now := l.ends.clock().Now
+		ids, next := l.ends.due(now)
+		wait := time.Hour // the clock may be set meanwhile
+		if !next.IsZero() {
+			wait = min(wait, next.Sub(now))
+		}
+		for _, id := range ids {
+			lock := l.find(id)
+			if err := l.order(ctx, lock, door.Command{Op: door.OpAuto, By: byEnd}); err != nil {
+				wait = min(wait, endAgain)
+			}
+		}
+		t := time.NewTimer(max(wait, time.Millisecond))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-l.ends.wake:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// addTo makes it a task of a group.
+func (l *lockLines) addTo(g *task.Group) {
+	for i := range l.locks {
+		if l.locks[i].Serial != nil {
+			g.Add(task.Func("lock ends", l.runEnds), task.Policy{})
+			return
+		}
+	}
+}

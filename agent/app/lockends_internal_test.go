@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"errors"
+	"testing"
+	"time"
+
+	"gatehouse/agent/door"
+	"gatehouse/agent/site"
+)
+
+// The end of a lock's mode is noted, replaced, found when it is due, and taken up
+// after a restart; without a store the caller is told that it is not kept.
+func TestLockEnds(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	clock := func() site.Clock { return site.Clock{Now: now, Trusted: true} }
+	kept := map[site.DoorID]site.DoorKept{
+		"vault": {Override: &site.DoorOverride{Mode: site.ModePassage, Until: now.Add(time.Minute), By: "cli"}},
+		"front": {Override: &site.DoorOverride{Mode: site.ModePassage, Until: now.Add(time.Second), By: "cli"}},
+		"attic": {Override: &site.DoorOverride{Mode: site.ModePassage, By: "cli"}},
+	}
+	e := newLockEnds(nil, clock, kept, func(id site.DoorID) bool { return id != "front" })
+	if ids, next := e.due(now); len(ids) != 0 || !next.Equal(now.Add(time.Minute)) {
+		t.Fatalf("due at the start: %v, next %v", ids, next)
+	}
+	if ids, next := e.due(now.Add(time.Minute)); len(ids) != 1 || ids[0] != "vault" || !next.IsZero() {
+		t.Fatalf("due at the end: %v, next %v", ids, next)
+	}
+	ctx := context.Background()
+	if err := e.set(ctx, "vault", site.DoorOverride{Mode: site.ModeSecured, By: "cli"}); !errors.Is(err, door.ErrNotKept) {
+		t.Errorf("set without a store: %v", err)
+	}
+	if ids, _ := e.due(now.Add(time.Hour)); len(ids) != 0 {
+		t.Errorf("due after it was secured: %v", ids)
+	}
+	if err := e.set(ctx, "attic", site.DoorOverride{Mode: site.ModeSecured, By: "cli"}); err != nil {
+		t.Errorf("nothing to keep: %v", err)
+	}
+}
+
+// The certificate that the first start makes fits vendor locks where there are any,
+// and stays.
+func TestCertificateForLocks(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	plain, err := siteCertificate(dir, "Test", false, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := plain.PrivateKey.(*ecdsa.PrivateKey); !ok || lockWarning(&plain) == "" {
+		t.Errorf("without locks: %T, warning %q", plain.PrivateKey, lockWarning(&plain))
+	}
+	if again, err := siteCertificate(dir, "Test", true, now); err != nil || string(again.Certificate[0]) != string(plain.Certificate[0]) {
+		t.Errorf("a later start made another one: %v", err)
+	}
+	locks, err := siteCertificate(t.TempDir(), "Test", true, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, ok := locks.PrivateKey.(*rsa.PrivateKey); !ok || key.N.BitLen() != 2048 || lockWarning(&locks) != "" {
+		t.Errorf("with locks: %T, warning %q", locks.PrivateKey, lockWarning(&locks))
+	}
+}
