@@ -81,13 +81,17 @@ func overwrite(places int) func(*rand.Rand, []byte) []byte {
 				data[i] ^= byte(1 + rnd.IntN(255))
 			}
 		}
-		// A log that ends in a zero byte ends in an unfinished write, not in
-		// damage (store/spool, Damage).
-		if len(data) > 0 && data[len(data)-1] == 0 {
-			data[len(data)-1] = 1
-		}
-		return data
+		return finished(data)
 	}
+}
+
+// finished gives data an end that is not zero: a log that ends in a zero byte ends in
+// an unfinished write, not in damage (store/spool, Damage).
+func finished(data []byte) []byte {
+	if len(data) > 0 && data[len(data)-1] == 0 {
+		data[len(data)-1] = 1
+	}
+	return data
 }
 
 var (
@@ -96,7 +100,7 @@ var (
 	zeroed    = damage{"zeroed page", func(rnd *rand.Rand, data []byte) []byte {
 		at := rnd.IntN(min(len(data)/4096+1, 16)) * 4096
 		clear(data[at:min(at+4096, len(data))])
-		return data
+		return finished(data)
 	}}
 	zeroedHead = damage{"zeroed head", func(rnd *rand.Rand, data []byte) []byte {
 		clear(data[rnd.IntN(2)*4096:][:4096])
