@@ -208,6 +208,17 @@ func TestRoutesWantCredentials(t *testing.T) {
 	if r.board.Level("GPIO24") != hal.Low {
 		t.Error("a request without credentials opened a door")
 	}
+	for _, path := range []string{"/swordfish", "/swordfish/lock/../lock/db/0", "//swordfish/lock//db/0", "/SWORDFISH/lock/db/0", "/swordfish/lock/./audit"} {
+		resp, err := client.Get("http://" + addr["devices"] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.Request.URL.Path != path || len(got) > 0 || resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %s %q at %s", path, resp.Status, got, resp.Request.URL.Path)
+		}
+	}
 	if bearers == 0 || locks == 0 {
 		t.Errorf("%d routes that want a token and %d of locks were called", bearers, locks)
 	}

@@ -67,7 +67,23 @@ func (a *App) mux(devices bool) http.Handler {
 			m.Handle(r.Pattern, r.handler)
 		}
 	}
-	return unslashed(m)
+	return unslashed(a.lockPaths(m))
+}
+
+// lockPaths brings everything under /swordfish to the device server: a mux would
+// redirect some paths, which no lock follows.
+func (a *App) lockPaths(h http.Handler) http.Handler {
+	if a.locks.server == nil {
+		return h
+	}
+	locks := a.locks.server.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); strings.EqualFold(first, "swordfish") {
+			locks.ServeHTTP(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // unslashed takes surplus slashes out of the paths of the gateway and of the locks:

@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"gatehouse/agent/config"
 	"gatehouse/agent/door"
 	"gatehouse/agent/site"
 	"gatehouse/agent/task"
@@ -17,6 +19,9 @@ const byEnd = "end"
 
 // endAgain is when a lock that was not reached at the end of its mode is tried again.
 const endAgain = 5 * time.Second
+
+// lookAgain is how late an end may be noticed when the clock is set forward.
+const lookAgain = 10 * time.Second
 
 // lockEnds are the ends of modes that were ordered at locks on lines: a lock knows no
 // end, so the agent secures it then. They survive a restart.
@@ -89,18 +94,23 @@ func (e *lockEnds) due(now time.Time) (ids []site.DoorID, next time.Time) {
 // runEnds secures locks at the ends of their modes until ctx ends. One that is not
 // reached is tried again.
 func (l *lockLines) runEnds(ctx context.Context) error {
+	failing := map[site.DoorID]bool{}
 	for {
 		now := l.ends.clock().Now
 		ids, next := l.ends.due(now)
-		wait := time.Hour // the clock may be set meanwhile
+		wait := time.Hour
 		if !next.IsZero() {
-			wait = min(wait, next.Sub(now))
+			wait = min(lookAgain, next.Sub(now))
 		}
 		for _, id := range ids {
-			lock := l.find(id)
-			if err := l.order(ctx, lock, door.Command{Op: door.OpAuto, By: byEnd}); err != nil {
+			err := l.end(ctx, l.find(id))
+			if err != nil {
 				wait = min(wait, endAgain)
 			}
+			if err != nil && !failing[id] && ctx.Err() == nil {
+				l.log.Warn("a lock was not secured at the end of its mode; it is tried again", "lock", id, "err", err)
+			}
+			failing[id] = err != nil
 		}
 		t := time.NewTimer(max(wait, time.Millisecond))
 		select {
@@ -112,6 +122,17 @@ func (l *lockLines) runEnds(ctx context.Context) error {
 		case <-t.C:
 		}
 	}
+}
+
+// end secures a lock whose mode has ended, unless another was ordered meanwhile.
+func (l *lockLines) end(ctx context.Context, lock *config.Lock) error {
+	turn := l.turns[lock.ID]
+	turn.Lock()
+	defer turn.Unlock()
+	if ids, _ := l.ends.due(l.ends.clock().Now); !slices.Contains(ids, lock.ID) {
+		return nil
+	}
+	return l.ordered(ctx, lock, door.Command{Op: door.OpAuto, By: byEnd})
 }
 
 // addTo makes it a task of a group.

@@ -25,7 +25,19 @@ type lockLines struct {
 	locks []config.Lock
 	hive  *link.Server
 	sink  *eventSink
+	log   *slog.Logger
 	ends  *lockEnds
+	turns map[site.DoorID]*sync.Mutex // held while a mode is ordered and its end noted
+}
+
+// newLockLines makes them of the settings.
+func (a *App) newLockLines() *lockLines {
+	l := &lockLines{locks: a.cfg.Locks, hive: a.hive, sink: a.sink, log: a.log, turns: map[site.DoorID]*sync.Mutex{}}
+	for i := range l.locks {
+		l.turns[l.locks[i].ID] = &sync.Mutex{}
+	}
+	l.ends = newLockEnds(a.store, a.clock.Clock, a.kept, func(id site.DoorID) bool { return l.find(id) != nil })
+	return l
 }
 
 // errNoLine is why a Wi-Fi lock does not do what it is told.
@@ -53,6 +65,15 @@ func (l *lockLines) ask(ctx context.Context, lock *config.Lock, o link.Order) (l
 // order does what a door does of an order, at a lock, and records it as a door
 // does.
 func (l *lockLines) order(ctx context.Context, lock *config.Lock, c door.Command) error {
+	if turn := l.turns[lock.ID]; turn != nil && c.Op != door.OpUnlock {
+		turn.Lock()
+		defer turn.Unlock()
+	}
+	return l.ordered(ctx, lock, c)
+}
+
+// ordered is order for who has the lock's turn.
+func (l *lockLines) ordered(ctx context.Context, lock *config.Lock, c door.Command) error {
 	o, ev := link.Order{Op: link.OrderMode}, site.Event{Kind: site.KindMode, Door: lock.ID, By: c.By, Until: c.Until}
 	if !c.Until.IsZero() && !c.Until.After(l.ends.clock().Now) {
 		return fmt.Errorf("%w: the end has passed", door.ErrCommand)
@@ -77,14 +98,15 @@ func (l *lockLines) order(ctx context.Context, lock *config.Lock, c door.Command
 	if o.Op == link.OrderMode {
 		ev.Mode = o.Mode.String()
 	}
-	if _, err := l.ask(ctx, lock, o); err != nil {
-		return err
+	_, err := l.ask(ctx, lock, o)
+	if err == nil {
+		l.sink.Append(ev)
 	}
-	l.sink.Append(ev)
-	if o.Op != link.OrderMode {
-		return nil
+	if o.Op == link.OrderMode && (err == nil || errors.Is(err, link.ErrNoAnswer) && !c.Until.IsZero()) {
+		// A lock that gave no answer may have done it: then it ends all the same.
+		err = errors.Join(err, l.ends.set(ctx, lock.ID, site.DoorOverride{Mode: o.Mode, Until: c.Until, By: c.By}))
 	}
-	return l.ends.set(ctx, lock.ID, site.DoorOverride{Mode: o.Mode, Until: c.Until, By: c.By})
+	return err
 }
 
 // command gives a lock a command and puts a refusal in control's words.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/http"
 	"path/filepath"
 	"slices"
 
@@ -22,6 +23,7 @@ import (
 type lockSet struct {
 	cfg    []config.Lock
 	server *device.Server // nil: the settings have no locks, or it could not be opened
+	failed bool           // it could not be opened
 	store  *store.Store
 	hive   func() *link.Server
 }
@@ -59,6 +61,7 @@ func (a *App) openLocks() {
 		Certificate: a.lockRoot, Work: work, Logger: a.log,
 	})
 	if err != nil {
+		a.locks.failed = true
 		a.health.Set("locks.open", err.Error())
 		a.log.Error("locks", "err", err)
 	}
@@ -80,10 +83,15 @@ func (a *App) lockRoot() []byte {
 
 // lockRoutes are the routes of the device server.
 func (a *App) lockRoutes() []Route {
-	if a.locks.server == nil {
+	var h http.Handler
+	switch {
+	case a.locks.server != nil:
+		h = a.locks.server.Handler()
+	case a.locks.failed:
+		h = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	default:
 		return nil
 	}
-	h := a.locks.server.Handler()
 	routes := []Route{{Pattern: "GET /swordfish/lock/certificates/{name}", Guard: GuardCertificate, Devices: true, handler: h}}
 	for _, p := range []string{
 		"PUT /swordfish/lock/Config", "GET /swordfish/lock/db/{timestamp}", "POST /swordfish/lock/audit", "POST /swordfish/lock/alert",
@@ -201,7 +209,7 @@ func (e lockEvents) Last() site.EventSeq { return e.log.Last() }
 // LockList returns each lock of the settings.
 func (l *lockSet) LockList() []control.LockStatus {
 	if l.server == nil {
-		return nil
+		return l.unserved()
 	}
 	offline := map[site.DeviceName]bool{}
 	for _, line := range l.hive().Lines() {
@@ -220,6 +228,20 @@ func (l *lockSet) LockList() []control.LockStatus {
 	return out
 }
 
+// unserved is each lock of the settings where the service could not be opened.
+func (l *lockSet) unserved() []control.LockStatus {
+	var out []control.LockStatus
+	for i := range l.cfg {
+		c := &l.cfg[i]
+		s := control.LockStatus{ID: c.ID, Name: c.Name, Serial: c.Number, Model: c.Model, Line: control.LockWiFi, UsersMax: c.Profile.Users}
+		if c.Serial != nil {
+			s.Line, s.Device = control.LockSerial, c.Serial.Device
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // PendingLocks returns those that called and are not named.
 func (l *lockSet) PendingLocks() []control.PendingLock {
 	if l.server == nil {
@@ -234,6 +256,9 @@ func (l *lockSet) PendingLocks() []control.PendingLock {
 
 // StillOpens returns the locks whose own table has the card of a credential.
 func (l *lockSet) StillOpens(id site.CredentialID) []control.StillOpen {
+	if l.failed {
+		return l.mayOpen()
+	}
 	if l.server == nil || l.store == nil {
 		return nil
 	}
@@ -248,6 +273,19 @@ func (l *lockSet) StillOpens(id site.CredentialID) []control.StillOpen {
 			line = control.LockSerial
 		}
 		out = append(out, control.StillOpen{Lock: h.Door, Until: h.Until, Line: line, Unsure: h.Unsure})
+	}
+	return out
+}
+
+// mayOpen is each lock, where nothing is known of any.
+func (l *lockSet) mayOpen() []control.StillOpen {
+	var out []control.StillOpen
+	for i := range l.cfg {
+		o := control.StillOpen{Lock: l.cfg[i].ID, Line: control.LockWiFi, Unsure: true}
+		if l.cfg[i].Serial != nil {
+			o.Line = control.LockSerial
+		}
+		out = append(out, o)
 	}
 	return out
 }

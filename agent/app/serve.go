@@ -42,8 +42,7 @@ func (a *App) build() error {
 	if err != nil {
 		return err
 	}
-	a.lines = &lockLines{locks: a.cfg.Locks, hive: a.hive, sink: a.sink}
-	a.lines.ends = newLockEnds(a.store, a.clock.Clock, a.kept, func(id site.DoorID) bool { return a.lines.find(id) != nil })
+	a.lines = a.newLockLines()
 	a.openTokens()
 	a.openGateway()
 	return a.listen()

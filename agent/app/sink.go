@@ -17,6 +17,10 @@ type eventSink struct {
 	outputs outputSet // see each event before the disk does
 }
 
+// byAlert is who a lock's audit is by that came as an alert: at once, whatever the
+// lock's clock says.
+const byAlert = "alert"
+
 // lockNews is how old what a lock tells may be to switch an output: at night a
 // lock tells of the whole day.
 const lockNews = 2 * time.Minute
@@ -30,7 +34,7 @@ func (s *eventSink) append(ev site.Event) *spool.Receipt {
 		ev.Time, ev.Trusted = c.Now, c.Trusted
 	}
 	ev.Time = ev.Time.Round(0).UTC()
-	if ev.Kind != site.KindLockAudit || s.clock().Now.Sub(ev.Time) < lockNews {
+	if ev.Kind != site.KindLockAudit || ev.By == byAlert || s.clock().Now.Sub(ev.Time) < lockNews {
 		s.outputs.take(&ev)
 	}
 	return s.log.Append(ev)

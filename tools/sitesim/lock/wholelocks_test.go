@@ -214,6 +214,16 @@ func TestWholeSerial(t *testing.T) {
 	if got := w.vault.State(); got != lock.Passage {
 		t.Errorf("mode %s", got)
 	}
+	// A mode with an end is secured then.
+	until := func() map[string]any {
+		return map[string]any{"mode": "passage", "until": w.clock.Now().Add(time.Second).Format(time.RFC3339Nano)}
+	}
+	w.ask("POST", "/v1/doors/vault/mode", until(), nil)
+	if got := w.vault.State(); got != lock.Passage {
+		t.Errorf("mode %s", got)
+	}
+	soon(t, 10*time.Second, "the end of the mode", func() bool { return w.vault.State() == lock.Secured })
+	w.ask("POST", "/v1/doors/vault/mode", until(), nil)
 	w.refused("Wi-Fi", "POST", "/v1/doors/room5/unlock", nil)
 	var reached control.Reached
 	w.ask("POST", "/v1/lockdown", map[string]any{"target": map[string]any{"all": true}}, &reached)
@@ -221,6 +231,10 @@ func TestWholeSerial(t *testing.T) {
 		t.Errorf("mode %s, %+v", got, reached)
 	}
 	w.refused("", "POST", "/v1/doors/vault/unlock", nil) // a lock in lockdown refuses it
+	time.Sleep(1500 * time.Millisecond)                  // the end of the mode before, which must not lift the lockdown
+	if got := w.vault.State(); got != lock.Lockdown {
+		t.Errorf("mode %s: the end of another mode lifted the lockdown", got)
+	}
 	w.ask("POST", "/v1/release", map[string]any{"target": map[string]any{"all": true}}, nil)
 	if got := w.vault.State(); got != lock.Secured {
 		t.Errorf("after the release: %s", got)
