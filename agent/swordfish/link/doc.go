@@ -111,7 +111,7 @@
 // # Memory
 //
 // At most 16 tables are compiled and 16 door files made at once, 4 bodies over 64 KiB
-// and 64 others read, 4 files of the folder written; the rest wait. What takes a
+// and 64 others read, one file of the folder written; the rest wait. What takes a
 // processor for long takes turns besides (Deps.Work). A file is written through a small buffer, and a
 // lock has at most two on their way. At rest a lock costs its history: at most 110 KiB, of one
 // that sends some tens of audits a night some KiB. Tables are on disk only.

@@ -26,9 +26,11 @@ const (
 	largeAtOnce    = 4
 	smallAtOnce    = 64
 	smallBody      = 64 << 10
-	// writesAtOnce bounds the files that are written and flushed at a time: more make
-	// no disk faster, and each holds a thread.
-	writesAtOnce = 4
+	// writesAtOnce bounds the files that are written and flushed at a time. Each has a
+	// thread of its own that the doors' must share the processors with: with 4 the
+	// slowest in a hundred of the doors' strikes came ten times later, and a night of
+	// 500 locks was no shorter (docs/benchmarks.md, Locks).
+	writesAtOnce = 1
 	// waitAtMost is how long a call waits for its turn before it is told to come
 	// again.
 	waitAtMost = 45 * time.Second
