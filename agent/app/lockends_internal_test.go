@@ -5,9 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"gatehouse/agent/config"
 	"gatehouse/agent/door"
 	"gatehouse/agent/site"
 )
@@ -38,6 +41,22 @@ func TestLockEnds(t *testing.T) {
 	}
 	if err := e.set(ctx, "attic", site.DoorOverride{Mode: site.ModeSecured, By: "cli"}); err != nil {
 		t.Errorf("nothing to keep: %v", err)
+	}
+}
+
+// A lock that was taken out of the settings is not forgotten: it still opens.
+func TestForgottenLocks(t *testing.T) {
+	a := &App{cfg: &config.Config{StateDir: t.TempDir(), Locks: []config.Lock{{ID: "room5"}}}}
+	if err := os.Mkdir(filepath.Join(a.cfg.StateDir, "locks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"room5.table", "room6.table", "room6.lock", "room7.table.damaged"} {
+		if err := os.WriteFile(filepath.Join(a.cfg.StateDir, "locks", name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := a.forgotten(); len(got) != 1 || got[0] != "room6" {
+		t.Errorf("forgotten: %v, want room6", got)
 	}
 }
 

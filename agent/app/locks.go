@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/config"
@@ -226,6 +227,22 @@ func (l *lockSet) LockList() []control.LockStatus {
 		out = append(out, c)
 	}
 	return out
+}
+
+// forgotten returns the locks that have a table of this agent and that the settings
+// name no more.
+func (a *App) forgotten() (ids []string) {
+	files, err := filepath.Glob(filepath.Join(a.cfg.StateDir, "locks", "*.table"))
+	if err != nil { // the pattern is at fault
+		return nil
+	}
+	for _, f := range files {
+		id := strings.TrimSuffix(filepath.Base(f), ".table")
+		if !slices.ContainsFunc(a.cfg.Locks, func(l config.Lock) bool { return string(l.ID) == id }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // unserved is each lock of the settings where the service could not be opened.

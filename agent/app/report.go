@@ -209,6 +209,10 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		}
 	}
 	out = append(out, control.LockFindings(a.locks.LockList(), st.Clock.Now)...)
+	for _, id := range a.forgotten() {
+		wrong("lock "+id+" is not in the settings and has a table of this agent", "it was named once; it gets nothing any more and goes on opening for the cards that it has",
+			"name it again, or reset the lock and then remove STATE/locks/"+id+".*")
+	}
 	out = append(out, control.PendingFindings(a.locks.PendingLocks(), st.Clock.Now)...)
 	notifyWrong(st, wrong)
 	uplinkWrong(st.Uplink, wrong, note)
