@@ -22,8 +22,8 @@ const (
 )
 
 // auditOf is the audit that an event of the log was made of.
-func auditOf(e *site.Event) swordfish.Audit {
-	a := swordfish.Audit{Code: e.Code, Data: e.Data, Time: e.LockTime, ID: e.Item}
+func auditOf(e *site.Event) heard {
+	a := heard{swordfish.Audit{Code: e.Code, Data: e.Data, Time: e.LockTime, ID: e.Item}, e.Card.Tag, e.Seq}
 	if raw, ok := strings.CutPrefix(e.Text, badAudit); ok && e.Code == "" {
 		a.Raw = raw
 	}

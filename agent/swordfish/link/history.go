@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/agent/site"
 	"gatehouse/agent/swordfish"
 )
 
@@ -13,7 +14,7 @@ const (
 	maxSent   = swordfish.MaxAudits // audits without an auditId
 	maxStarts = 16                  // uploads that are told apart in them
 	maxIDs    = swordfish.MaxAudits // audits with one
-	maxAlerts = 256                 // alerts that no upload had yet
+	maxAlerts = 256                 // alerts that no upload had yet; alerts of one call
 	// alertAgain is how long after an alert an equal one is a repeat of it.
 	alertAgain = 2 * time.Minute
 )
@@ -29,9 +30,30 @@ func digestOf(parts ...string) digest {
 	return digest(h.Sum(nil)[:8])
 }
 
-// contentOf is the digest of an audit's content, without its auditId: cards are
-// hidden before.
-func contentOf(a *swordfish.Audit) digest { return digestOf(a.Code, a.Data, a.Time, a.Raw) }
+// heard is an audit as repeats compare it: its card was hidden, and the card's tag
+// stands beside it.
+type heard struct {
+	swordfish.Audit
+	tag string        // of the last audit of a card's group; else empty
+	seq site.EventSeq // of its event, where it comes from the log
+}
+
+// heardOf puts tags, by place, to audits.
+func heardOf(audits []swordfish.Audit, tags map[int]string) []heard {
+	out := make([]heard, len(audits))
+	for i, a := range audits {
+		out[i] = heard{Audit: a, tag: tags[i]}
+	}
+	return out
+}
+
+// contentOf is the digest of an audit's content, without its auditId.
+func contentOf(a *heard) digest {
+	if a.tag == "" {
+		return digestOf(a.Code, a.Data, a.Time, a.Raw)
+	}
+	return digestOf(a.Code, a.Data, a.Time, a.Raw, a.tag)
+}
 
 // sent is an audit without an auditId.
 type sent struct {
@@ -56,10 +78,11 @@ type named struct {
 type history struct {
 	sent   []sent   // in the lock's order
 	starts []start  // ascending
-	ids    []named  // the newest last
-	alerts []digest // no upload had them yet; the newest last
-	last   digest   // the alert that came last
+	ids    []named  // of uploads and of alerts; the newest last
+	alerts []digest // no upload had them yet; the newest last: see withID
+	last   []digest // the alerts of the call that came last, in its order
 	lastAt time.Time
+	lastIn site.EventSeq // the event of the last of them, where replay made last
 }
 
 // upload works out which audits of an upload are new, and the history after it.
@@ -67,8 +90,8 @@ type history struct {
 // An audit with an auditId is a repeat when one with the same id and content came:
 // an id alone proves nothing after a lock was reset. The others are compared
 // position by position with what came before: see place. An audit that equals an
-// alert that no upload had is that alert, once.
-func (h history) upload(audits []swordfish.Audit) (isNew []bool, next history) {
+// alert that no upload had is that alert, once, unless both have an auditId.
+func (h history) upload(audits []heard) (isNew []bool, next history) {
 	isNew = make([]bool, len(audits))
 	free := newAlerts(h.alerts)
 	var index []int
@@ -101,7 +124,7 @@ func (h history) upload(audits []swordfish.Audit) (isNew []bool, next history) {
 }
 
 // byID does those with an auditId.
-func (h *history) byID(audits []swordfish.Audit, isNew []bool, free *alerts) {
+func (h *history) byID(audits []heard, isNew []bool, free *alerts) {
 	var known map[digest]bool
 	for i := range audits {
 		a := &audits[i]
@@ -118,10 +141,11 @@ func (h *history) byID(audits []swordfish.Audit, isNew []bool, free *alerts) {
 		what := contentOf(a)
 		key := keyOf(a.ID, what)
 		if known[key] {
+			free.drop(withID(what))
 			continue
 		}
 		known[key] = true
-		paired := free.take(what)
+		paired := free.drop(what)
 		isNew[i] = !paired
 		h.ids = append(h.ids, named{key, what, paired})
 	}
@@ -259,96 +283,9 @@ func (h *history) trim() {
 	}
 }
 
-// alert works out whether an alert is new, and the history after it. It is not
-// when it equals the last one and comes soon after it, when an upload had its auditId,
-// or when an upload had it already and no alert told of that audit.
-func (h history) alert(a *swordfish.Audit, now time.Time) (isNew bool, next history) {
-	what := contentOf(a)
-	next = h
-	if h.last == what && !h.lastAt.IsZero() && now.Sub(h.lastAt).Abs() <= alertAgain {
-		return false, next
-	}
-	next.last, next.lastAt = what, now
-	key := keyOf(a.ID, what)
-	for i := len(h.ids) - 1; i >= 0; i-- {
-		if a.ID != "" && h.ids[i].key == key || h.ids[i].what == what && !h.ids[i].paired {
-			next.ids = slices.Clone(h.ids)
-			next.ids[i].paired = true
-			return false, next
-		}
-	}
-	for i := len(h.sent) - 1; i >= 0; i-- {
-		if h.sent[i].what == what && !h.sent[i].paired {
-			next.sent = slices.Clone(h.sent)
-			next.sent[i].paired = true
-			return false, next
-		}
-	}
-	next.alerts = append(slices.Clone(h.alerts), what)
-	next.trim()
-	return true, next
-}
-
 // own makes the lists this history's alone, so that replay may append to them.
 func (h *history) own() {
 	h.sent, h.starts = slices.Clone(h.sent), slices.Clone(h.starts)
 	h.ids, h.alerts = slices.Clone(h.ids), slices.Clone(h.alerts)
-}
-
-// replay adds one audit that the event log has of a lock beyond its state, which
-// ended at the place at: what an upload that was cut short had recorded. The old last
-// upload stays one as well, for it may be its end that was cut. The caller has owned
-// the history, and trims it afterwards.
-func (h *history) replay(a *swordfish.Audit, alert bool, at int, now time.Time) {
-	switch what := contentOf(a); {
-	case alert:
-		h.alerts = append(h.alerts, what)
-		h.last, h.lastAt = what, now
-	case a.ID != "":
-		h.ids = append(h.ids, named{key: keyOf(a.ID, what), what: what})
-	default:
-		if len(h.sent) == at {
-			h.starts = append(h.starts, start{at, true})
-		}
-		h.sent = append(h.sent, sent{what: what})
-	}
-}
-
-// alerts are those that may still be matched.
-type alerts struct {
-	list []digest
-	n    map[digest]int
-}
-
-func newAlerts(list []digest) *alerts {
-	a := &alerts{list: list, n: make(map[digest]int, len(list))}
-	for _, d := range list {
-		a.n[d]++
-	}
-	return a
-}
-
-func (a *alerts) count(d digest) int { return a.n[d] }
-
-// take matches one.
-func (a *alerts) take(d digest) bool {
-	if a.n[d] == 0 {
-		return false
-	}
-	a.n[d]--
-	return true
-}
-
-// left returns those that were not matched, in their order: of equal ones the
-// newest.
-func (a *alerts) left() []digest {
-	var out []digest
-	for _, d := range slices.Backward(a.list) {
-		if a.n[d] > 0 {
-			a.n[d]--
-			out = append(out, d)
-		}
-	}
-	slices.Reverse(out)
-	return out
+	h.last = slices.Clone(h.last)
 }

@@ -35,8 +35,8 @@ func (s *Server) audit(ctx context.Context, l *lock, body []byte) reply {
 	if err != nil {
 		return s.busy(l, err)
 	}
-	isNew, next := st.history.upload(up.Audits)
 	in := intake{s: s, l: l, clock: s.deps.Clock(), tags: s.tags(cards), st: st}
+	isNew, next := st.history.upload(heardOf(up.Audits, in.tags))
 	for i := range up.Audits {
 		in.add(i, &up.Audits[i], isNew[i], false)
 	}
@@ -64,12 +64,11 @@ func (s *Server) alert(ctx context.Context, l *lock, body []byte) reply {
 		return s.busy(l, err)
 	}
 	in := intake{s: s, l: l, clock: s.deps.Clock(), tags: s.tags(cards), st: st}
-	next, isNew := st.history, false
+	isNew, next, moved := st.history.alert(heardOf(up.Audits, in.tags), in.clock.Now)
 	for i := range up.Audits {
-		isNew, next = next.alert(&up.Audits[i], in.clock.Now)
-		in.add(i, &up.Audits[i], isNew, true)
+		in.add(i, &up.Audits[i], isNew[i], true)
 	}
-	in.moved = !next.lastAt.Equal(st.history.lastAt) || next.last != st.history.last
+	in.moved = moved
 	if err := s.record(ctx, l, &in, next); err != nil {
 		return s.busy(l, err)
 	}

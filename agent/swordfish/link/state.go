@@ -125,8 +125,18 @@ func (h *history) encode(p *putter) {
 	for _, v := range h.alerts {
 		p.raw(v[:])
 	}
-	p.raw(h.last[:])
+	var first digest
+	if len(h.last) > 0 {
+		first = h.last[0]
+	}
+	p.raw(first[:])
 	p.time(h.lastAt)
+	if len(h.last) > 1 { // a file that ends here is as before calls were kept whole
+		p.u32(uint32(len(h.last) - 1))
+		for _, v := range h.last[1:] {
+			p.raw(v[:])
+		}
+	}
 }
 
 // decodeState reads what encode wrote, and nothing else: any file that it takes is
@@ -174,7 +184,18 @@ func (h *history) decode(t *taker) {
 	for i := range h.alerts {
 		h.alerts[i] = t.digest()
 	}
-	h.last, h.lastAt = t.digest(), t.time()
+	first := t.digest()
+	if h.lastAt = t.time(); first != (digest{}) || !h.lastAt.IsZero() {
+		h.last = []digest{first}
+	}
+	if len(t.b) == 0 {
+		return
+	}
+	n := t.count(sizeAlert, maxAlerts-1)
+	t.bad = t.bad || n == 0 || h.last == nil
+	for range n {
+		h.last = append(h.last, t.digest())
+	}
 }
 
 func (t *taker) digest() (d digest) {

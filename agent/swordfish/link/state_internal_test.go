@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func someState() *state {
 		mode: "passage", alarms: 5, lastTime: at,
 		history: history{
 			sent: []sent{{digest{1}, true}, {digest{2}, false}, {digest{3}, false}}, starts: []start{{0, false}, {2, true}},
-			ids: []named{{digest{4}, digest{5}, true}}, alerts: []digest{{6}}, last: digest{6}, lastAt: at,
+			ids: []named{{digest{4}, digest{5}, true}}, alerts: []digest{{6}}, last: []digest{{6}, {7}, {6}}, lastAt: at,
 		},
 	}
 }
@@ -54,6 +55,22 @@ func TestStateComesBack(t *testing.T) {
 	}
 	if d := cmp.Diff(*someTables(), tab, cmp.AllowUnexported(tables{}, known{}, user{})); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// TestStateOfOneAlert: a state of a call with one alert is as it was before calls were
+// kept whole, so that files of before are read.
+func TestStateOfOneAlert(t *testing.T) {
+	s := someState()
+	several := len(s.encode())
+	s.history.last = s.history.last[:1]
+	b := s.encode()
+	if len(b) != several-4-2*sizeAlert {
+		t.Errorf("%d bytes, of three %d", len(b), several)
+	}
+	got, err := decodeState(b)
+	if d := cmp.Diff(s.history.last, got.history.last); d != "" || err != nil {
+		t.Errorf("%v %s", err, d)
 	}
 }
 
@@ -182,12 +199,12 @@ func TestHistoryModel(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var h history
-		var log []swordfish.Audit // of the lock, all that it ever had
-		from, next := 0, 0        // what it sends from; the first that was not sent
+		var log []heard    // of the lock, all that it ever had
+		from, next := 0, 0 // what it sends from; the first that was not sent
 		var got []string
 		for range 40 {
 			for range r.IntN(4) {
-				log = append(log, swordfish.Audit{Code: "0502", Time: time.Unix(int64(len(log)), 0).UTC().Format("20060102150405")})
+				log = append(log, heard{Audit: swordfish.Audit{Code: "0502", Time: time.Unix(int64(len(log)), 0).UTC().Format("20060102150405")}})
 			}
 			up := log[from:]
 			isNew, after := h.upload(up)
@@ -226,22 +243,29 @@ func TestHistoryModel(t *testing.T) {
 func TestHistoryIsBounded(t *testing.T) {
 	var h history
 	for i := range 300 {
-		var up []swordfish.Audit
+		var up []heard
 		for j := range 50 {
-			a := swordfish.Audit{Code: "0502", Time: time.Unix(int64(i*50+j), 0).UTC().Format("20060102150405")}
+			a := heard{Audit: swordfish.Audit{Code: "0502", Time: time.Unix(int64(i*50+j), 0).UTC().Format("20060102150405")}}
 			if i%2 == 0 {
 				a.ID = a.Time
 			}
 			up = append(up, a)
 		}
 		_, h = h.upload(up)
-		_, h = h.alert(&swordfish.Audit{Code: "0700", Time: up[0].Time}, time.Unix(int64(i), 0))
+		alerts := make([]heard, 300)
+		for j := range alerts {
+			alerts[j].Audit = swordfish.Audit{Code: "0700", Time: up[0].Time}
+			if j%2 == 0 {
+				alerts[j].ID = fmt.Sprint(i, j)
+			}
+		}
+		_, h, _ = h.alert(alerts, time.Unix(int64(i), 0))
 		if _, err := decodeState((&state{history: h}).encode()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(h.sent) > maxSent || len(h.ids) > maxIDs || len(h.alerts) > maxAlerts || len(h.starts) > maxStarts {
-		t.Errorf("%d %d %d %d", len(h.sent), len(h.ids), len(h.alerts), len(h.starts))
+	if len(h.sent) > maxSent || len(h.ids) > maxIDs || len(h.alerts) > maxAlerts || len(h.starts) > maxStarts || len(h.last) > maxAlerts {
+		t.Errorf("%d %d %d %d %d", len(h.sent), len(h.ids), len(h.alerts), len(h.starts), len(h.last))
 	}
 }
 
