@@ -4,7 +4,7 @@ package swordfish
 //
 // A lock sends its log to audit and what is urgent to alert, in one of the shapes of
 // ReadUpload (engage.md section 5). Nothing is dropped for being unknown: a code is
-// kept raw, and an entry that is no audit is kept as its text. Hide must be called
+// kept raw, and an entry that is no audit is kept as its text, masked. Hide must be called
 // before anything of it is stored, shown or sent on: unknown cards are in it. All of
 // it is pure and safe for concurrent use.
 
@@ -42,7 +42,7 @@ type Audit struct {
 	Data string // 4 upper-case hex digits
 	Time string // the 14 digits as they came; anything else is cut to 64 bytes, and LockTime refuses it
 	ID   string // auditId, at most 64 bytes; empty: none, or it identifies nothing
-	Raw  string // of one that is no audit: the start of its text, without any card
+	Raw  string // of one that is no audit: the start of its text, its values masked (see ReadUpload)
 }
 
 // String shows an audit without what may be part of a card.
@@ -81,7 +81,10 @@ type Upload struct {
 // skipped, null is absent.
 //
 // An entry without an event of 8 hex digits, or with a member twice, is kept as Raw
-// and counted in Bad. One whose time is missing or no time is an audit. The auditIds
+// and counted in Bad. Of its values Raw has plain words, times of 14 digits and numbers
+// of up to 4 digits, the last only where nothing in it looks like a card's code; for
+// all others a * stands for each byte, or *(N) for N of them, and so it does for names
+// that may hold a card. One whose time is missing or no time is an audit. The auditIds
 // of an upload in which one of them stands for two different audits identify nothing
 // and are left out.
 //
@@ -308,35 +311,6 @@ func (r *uploadReader) add(e *entry, raw []byte) error {
 	}
 	r.up.Audits = append(r.up.Audits, e.audit)
 	return nil
-}
-
-// cardLike finds the codes 1300 to 1304 in an entry that was not understood: in hex,
-// as the decimal value of the code or of the whole event, as a number with a
-// fraction, or behind an escape.
-func cardLike(b []byte) bool {
-	in := func(c, low, high byte) bool { return c >= low && c <= high }
-	for i := range b {
-		rest := b[i:]
-		switch {
-		case b[i] == '\\':
-			return true
-		case len(rest) >= 4 && (string(rest[:3]) == "130" && in(rest[3], '0', '4') || string(rest[:3]) == "486" && in(rest[3], '4', '8')):
-			return true
-		case len(rest) >= 9 && string(rest[:2]) == "31" && in(rest[2], '8', '9') && digits(string(rest[3:9])):
-			return true
-		case len(rest) >= 3 && in(rest[0], '0', '9') && rest[1] == '.' && in(rest[2], '0', '9'):
-			return true
-		}
-	}
-	return false
-}
-
-// rawText is the start of an entry that was not understood.
-func rawText(b []byte) string {
-	if cardLike(b) {
-		return "(not kept: it may hold a card)"
-	}
-	return clip(string(b[:min(len(b), 4*maxAuditRaw)]), maxAuditRaw)
 }
 
 // clip makes a text of a lock fit to be kept and shown: at most n bytes of UTF-8

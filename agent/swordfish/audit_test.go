@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/agent/swordfish"
 
@@ -15,8 +17,6 @@ import (
 )
 
 type audits = []swordfish.Audit
-
-const notKept = "(not kept: it may hold a card)"
 
 var uploads = []struct {
 	name, body string
@@ -55,13 +55,21 @@ var uploads = []struct {
 	{"a code that is not known is an audit", `{"audits":[{"event":"FEDCba98","time":"1"}]}`, swordfish.Upload{Audits: audits{{Code: "FEDC", Data: "BA98", Time: "1"}}}, ""},
 	{"an audit without a time is one", `{"audits":[{"event":"07040000"},{"event":"07040000","time":[1]}]}`, swordfish.Upload{Audits: audits{{Code: "0704", Data: "0000"}, {Code: "0704", Data: "0000"}}}, ""},
 	{"a long time is cut", `{"audits":[{"event":"07040000","time":"` + strings.Repeat("1", 100) + `"}]}`, swordfish.Upload{Audits: audits{{Code: "0704", Data: "0000", Time: strings.Repeat("1", 64)}}}, ""},
-	{"entries that are no audits are kept as they came", `{"audits":[ {"event":"704","time":"1"} , 7, "x",null,[1,[2]],{},{"event":"07040000x"},{"event":70400001,"event":70400002},{"event":-7040000},{"event":"0x070400"},{"event":"07040000","time":"1"}]}`,
+	{"entries that are no audits are kept, their values masked", `{"audits":[ {"event":"704","time":"1"} , 7, "x",null,[1,[2]],{},{"event":"07040000x"},{"event":70400001,"event":70400002},{"event":-7040000},{"event":"0x070400"},{"event":"07040000","time":"1"}]}`,
 		swordfish.Upload{Bad: 10, Audits: audits{
-			{Raw: `{"event":"704","time":"1"}`}, {Raw: `7`}, {Raw: `"x"`}, {Raw: `null`}, {Raw: `[1,[2]]`}, {Raw: `{}`}, {Raw: `{"event":"07040000x"}`},
-			{Raw: `{"event":70400001,"event":70400002}`}, {Raw: `{"event":-7040000}`}, {Raw: `{"event":"0x070400"}`}, {Code: "0704", Data: "0000", Time: "1"}}}, ""},
-	{"what may hold a card is not kept", `{"audits":[{"event":"13010c40x"},{"code":"1302","data":"009A"},{"event":318835776},{"event":1.301064e7},{"event":"\u0031\u0033010c4"},{"event":4865,"data":3136}]}`,
-		swordfish.Upload{Bad: 6, Audits: audits{{Raw: notKept}, {Raw: notKept}, {Raw: notKept}, {Raw: notKept}, {Raw: notKept}, {Raw: notKept}}}, ""},
-	{"a long entry is cut, and its control characters are gone", "{\"audits\":[\"a\x7f" + strings.Repeat("é", 300) + `"]}`, swordfish.Upload{Bad: 1, Audits: audits{{Raw: `"a ` + strings.Repeat("é", 98)}}}, ""},
+			{Raw: `{"event":"704","time":"1"}`}, {Raw: `7`}, {Raw: `"x"`}, {Raw: `null`}, {Raw: `[1,[2]]`}, {Raw: `{}`}, {Raw: `{"event":"*********"}`},
+			{Raw: `{"event":********,"event":********}`}, {Raw: `{"event":********}`}, {Raw: `{"event":"********"}`}, {Code: "0704", Data: "0000", Time: "1"}}}, ""},
+	{"of what may hold a card short numbers are masked too", `{"audits":[{"event":"13010c40x"},{"code":"1302","data":"009A"},{"event":318835776},{"event":1.301064e7},{"event":"\u0031\u0033010c4"},{"event":4865,"data":3136}]}`,
+		swordfish.Upload{Bad: 6, Audits: audits{{Raw: `{"event":"*********"}`}, {Raw: `{"code":"****","data":"****"}`}, {Raw: `{"event":*********}`}, {Raw: `{"event":**********}`}, {Raw: `{"event":"*******"}`}, {Raw: `{"event":****,"data":****}`}}}, ""},
+	{"plain words, times and short numbers stay", `{"audits":[{"ev":"815e310628","state":"nonsense","at":"20260302110000","t":20260302110000,"n":4711,"m":"12","ok":true,"none":null}]}`,
+		swordfish.Upload{Bad: 1, Audits: audits{{Raw: `{"ev":"**********","state":"nonsense","at":"20260302110000","t":20260302110000,"n":4711,"m":"12","ok":true,"none":null}`}}}, ""},
+	{"whatever else may be a card goes", `{"audits":[{"a":"20269902110000","b":"81 5e 31 06","c":"facade","d":12345,"e":-1,"f":"815e","g":"x1","h":"","815e310628":1,"81-5e-31-06-28":2,"deadbeef":3,"v2":["low battery"]}]}`,
+		swordfish.Upload{Bad: 1, Audits: audits{{Raw: `{"a":"**************","b":"***********","c":"******","d":*****,"e":**,"f":"****","g":"**","h":"","**********":1,"**************":2,"********":3,"v2":["***********"]}`}}}, ""},
+	{"long values are counted", `{"audits":[{"a":"` + strings.Repeat("5", 5000) + `","b":"` + strings.Repeat("5", 200_000) + `","` + strings.Repeat("c", 5000) + `"   :1,"d":` + strings.Repeat("5", 33) + `}]}`,
+		swordfish.Upload{Bad: 1, Audits: audits{{Raw: `{"a":"*(5000)","b":"*(99999+)","*(5000)":1,"d":*(33)}`}}}, ""},
+	{"a long entry is cut between its values", `{"audits":[[` + strings.Repeat(`"20260302110000",`, 20) + `0]]}`,
+		swordfish.Upload{Bad: 1, Audits: audits{{Raw: "[" + strings.Repeat(`"20260302110000",`, 11)}}}, ""},
+	{"a text that is no word is counted, and its control characters are gone", "{\"audits\":[\"a\x7f" + strings.Repeat("é", 300) + `"]}`, swordfish.Upload{Bad: 1, Audits: audits{{Raw: `"*(602)"`}}}, ""},
 	{"an entry by itself that is no audit is kept", `{"event":{"code":7}}`, swordfish.Upload{Bad: 1, Audits: audits{{Raw: `{"event":{"code":7}}`}}}, ""},
 	{"an auditId for two audits identifies nothing", `{"audits":[{"event":"07040000","time":"1","auditId":0},{"event":"07040000","time":"2","auditId":0},{"event":"07040000","time":"3","auditId":1}]}`,
 		swordfish.Upload{Audits: audits{{Code: "0704", Data: "0000", Time: "1"}, {Code: "0704", Data: "0000", Time: "2"}, {Code: "0704", Data: "0000", Time: "3"}}}, ""},
@@ -160,6 +168,9 @@ func TestAuditIsNotPrinted(t *testing.T) {
 	}
 }
 
+// hexRuns is what must not stay of an entry that is no audit, unless it is a time.
+var hexRuns = regexp.MustCompile("[0-9A-Fa-f]{6,}")
+
 func FuzzReadUpload(f *testing.F) {
 	for _, tt := range uploads {
 		f.Add([]byte(tt.body))
@@ -175,6 +186,11 @@ func FuzzReadUpload(f *testing.F) {
 		bad := 0
 		for _, a := range up.Audits {
 			if a.Code == "" {
+				for _, run := range hexRuns.FindAllString(a.Raw, -1) {
+					if _, err := time.Parse("20060102150405", run); err != nil {
+						t.Errorf("%q stays in %q", run, a.Raw)
+					}
+				}
 				if bad++; a.Data+a.Time+a.ID != "" || a.Raw == "" || len(a.Raw) > 200 {
 					t.Errorf("no audit: %q %q %q %q", a.Data, a.Time, a.ID, a.Raw)
 				}

@@ -350,3 +350,16 @@ func TestNoAudits(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestNoAuditHasNoCard: of an entry that is none the log has its names, not its values.
+func TestNoAuditHasNoCard(t *testing.T) {
+	w := newWorld(t)
+	const body = `{"audits":[{"ev":"815e310628","door":"cellar"}]}`
+	if a := w.call(serial1, "POST", "/swordfish/lock/audit", body); a.status != 201 {
+		t.Error(a.status)
+	}
+	got := w.log.audits()
+	if len(got) != 1 || got[0].Text != `no audit: {"ev":"**********","door":"cellar"}` {
+		t.Errorf("%+v", got)
+	}
+}
