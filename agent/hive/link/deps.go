@@ -17,7 +17,7 @@ type Deps struct {
 	Nonces    Nonces
 	Vend      Vender
 	Events    Events
-	Swordfish Swordfish // nil: swordfish is an invalid operation
+	Swordfish Swordfish // nil: swordfish is an invalid operation, as it is in version 1
 	Ports     hal.Ports // opens the serial lines
 	Counters  Counters  // nil: nothing is polled or ordered; must be there for a bus
 	// Due says whether a lock on a line should call for its door file, which
@@ -139,9 +139,11 @@ type Call struct {
 
 // Swordfish handles the calls of locks without IP. A call's body that came in
 // parts is whole here. The body returned is at most MaxBody bytes, or empty; over
-// HTTP, and on a line where it travels in one piece, it must be JSON. An error,
-// or a body that is not such, is answered as a signed refusal with the reason
-// fault.
+// HTTP, and on a line where it travels in one piece, it must be JSON. An error
+// with a status of 400 or more is a refusal: the device gets that status, signed, and
+// it is counted as a fault, without a line of the log. Any other error, or a body that
+// is not such, is answered as a signed refusal with the reason fault. Only calls of
+// version 2 come here.
 type Swordfish interface {
 	Call(ctx context.Context, call Call) (status int, body []byte, err error)
 }

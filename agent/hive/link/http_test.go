@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -144,11 +145,16 @@ type lock struct {
 	calls  []link.Call
 	answer string
 	err    error
+	status int // 0: 207
 }
 
 func (l *lock) Call(_ context.Context, c link.Call) (int, []byte, error) {
 	l.calls = append(l.calls, c)
-	return 207, []byte(l.answer), l.err
+	status := l.status
+	if status == 0 {
+		status = 207
+	}
+	return status, []byte(l.answer), l.err
 }
 
 func TestSwordfish(t *testing.T) {
@@ -171,18 +177,21 @@ func TestSwordfish(t *testing.T) {
 		{"body is text", `{"operation":"swordfish","method":"GET","path":"/","body":"x"}`, "", nil,
 			with("response", false, "error", "A call needs method, path and body."), nil},
 		{"good", `{"operation":"SwordFish","method":"PUT","path":"/x","body":{"b":1.0}}`, `{"a":[1]}`, nil,
-			with("status", 207.0, "body", obj{"a": []any{1.0}}), []link.Call{{Device: "one", Method: "PUT", Path: "/x", Body: []byte(`{"b":1.0}`)}}},
+			with("status", 207.0, "body", obj{"a": []any{1.0}}), []link.Call{{Device: "two", Method: "PUT", Path: "/x", Body: []byte(`{"b":1.0}`)}}},
 		{"no bodies", `{"operation":"swordfish","method":"GET","path":"/x"}`, "", nil,
-			with("status", 207.0, "body", nil), []link.Call{{Device: "one", Method: "GET", Path: "/x"}}},
+			with("status", 207.0, "body", nil), []link.Call{{Device: "two", Method: "GET", Path: "/x"}}},
 		{"fails", `{"operation":"swordfish","method":"GET","path":"/x"}`, "", errors.New("x"),
-			with("response", false, "error", "Access denied", "reason", "fault"), []link.Call{{Device: "one", Method: "GET", Path: "/x"}}},
+			with("response", false, "error", "Access denied", "reason", "fault"), []link.Call{{Device: "two", Method: "GET", Path: "/x"}}},
 		{"answers nonsense", `{"operation":"swordfish","method":"GET","path":"/x"}`, "x", nil,
-			with("response", false, "error", "Access denied", "reason", "fault"), []link.Call{{Device: "one", Method: "GET", Path: "/x"}}},
+			with("response", false, "error", "Access denied", "reason", "fault"), []link.Call{{Device: "two", Method: "GET", Path: "/x"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l.calls, l.answer, l.err = nil, tt.answer, tt.err
-			_, got := call(t, s, "one", tt.data)
+			_, got := call(t, s, "two", strings.TrimSuffix(tt.data, "}")+`,"version":2,"nonce":"`+nonce(t, s, "two")+`"}`)
+			newNonce(t, got)
+			delete(got, "new_nonce")
+			tt.want["nonce_valid"] = true
 			if tt.name == "no bodies" {
 				tt.want["body"] = nil
 			}
@@ -193,6 +202,76 @@ func TestSwordfish(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestSwordfishRefused: a call that its handler refuses, as of a reader that is no lock,
+// gets its status in a signed reply; it is one fault event a minute and no error in the
+// log. An error without such a status is the agent's own.
+func TestSwordfishRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		status int
+		errors int // lines of the log
+		faults int
+		want   obj
+	}{
+		{"not found", 404, 0, 1, with("nonce_valid", true, "response", false, "status", 404.0, "error", "The call was refused.")},
+		{"its own failure", 500, 0, 1, with("nonce_valid", true, "response", false, "status", 500.0, "error", "The call was refused.")},
+		{"an error of none", 200, 5, 0, with("nonce_valid", true, "response", false, "error", "Access denied", "reason", "fault")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			var out strings.Builder
+			deps := w.deps()
+			deps.Swordfish = &lock{status: tt.status, err: errors.New("no such lock")}
+			deps.Log = slog.New(slog.NewTextHandler(&out, nil))
+			s, err := link.New(testConfig(), deps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				_, got := call(t, s, "two", `{"operation":"swordfish","method":"GET","path":"/x","version":2,"nonce":"`+nonce(t, s, "two")+`"}`)
+				newNonce(t, got)
+				delete(got, "new_nonce")
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			}
+			if n := strings.Count(out.String(), "level=ERROR"); n != tt.errors || tt.errors == 0 && out.Len() > 0 {
+				t.Errorf("%d errors, want %d:\n%s", n, tt.errors, out.String())
+			}
+			var faults []site.Event
+			for _, e := range w.taken() {
+				if e.Kind == site.KindFault {
+					faults = append(faults, e)
+				}
+			}
+			if len(faults) != tt.faults || tt.faults > 0 && (faults[0].Device != "two" || faults[0].Text != "hive: swordfish call refused") {
+				t.Errorf("%+v", faults)
+			}
+		})
+	}
+}
+
+// TestSwordfishVersion1: the operation is none in version 1, also of a device that may
+// speak both, and its handler hears nothing of it.
+func TestSwordfishVersion1(t *testing.T) {
+	deps := newWorld().deps()
+	l := &lock{}
+	deps.Swordfish = l
+	s, err := link.New(testConfig(), deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, device := range []site.DeviceName{"one", "both"} {
+		_, got := call(t, s, device, `{"operation":"swordfish","method":"GET","path":"/x"}`)
+		if diff := cmp.Diff(with("operation_valid", false, "response", false, "error", "Invalid operation."), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", device, diff)
+		}
+	}
+	if len(l.calls) > 0 {
+		t.Errorf("%+v", l.calls)
 	}
 }
 

@@ -318,8 +318,8 @@ func (s *Server) operationKnown(r *request) bool {
 	switch r.operation {
 	case opAccess, opVend, opLog, opSodaStatus, opGetNonce, opQuietHours:
 		return true
-	case opSwordfish:
-		if s.deps.Swordfish != nil {
+	case opSwordfish: // engage.md section 6: version 2
+		if s.deps.Swordfish != nil && r.version == 2 {
 			return true
 		}
 	}

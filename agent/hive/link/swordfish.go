@@ -10,6 +10,10 @@ import (
 	"gatehouse/agent/hive"
 )
 
+// causeCall is the fault of a swordfish call that its handler refused, of a reader
+// that is no lock for one.
+const causeCall cause = "hive: swordfish call refused"
+
 // swordfish hands a lock's call on (engage.md section 6).
 func (s *Server) swordfish(ctx context.Context, r *request) {
 	r.called = r.accepted
@@ -34,6 +38,13 @@ func (s *Server) swordfish(ctx context.Context, r *request) {
 		call.Body = []byte(body.Raw())
 	}
 	status, out, err := s.deps.Swordfish.Call(ctx, call)
+	if err != nil && status >= http.StatusBadRequest {
+		// A device may call as often as it likes: no line of the log for each.
+		s.log.Debug("swordfish call refused", "device", string(r.dev.Name), "status", status, "err", err)
+		s.faults.add(r.dev.Name, causeCall)
+		r.refuseCall(status, "The call was refused.")
+		return
+	}
 	if err != nil {
 		s.fail(r, opSwordfish, err)
 		return
