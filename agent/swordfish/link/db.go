@@ -23,7 +23,10 @@ func (s *Server) db(ctx context.Context, l *lock, version string) reply {
 	if err != nil {
 		return s.refuse(l, http.StatusBadRequest, err)
 	}
-	s.calledIn(l)
+	now := s.deps.Clock().Now
+	l.mu.Lock()
+	l.tried = now
+	l.mu.Unlock()
 	switch {
 	case s.cards == nil:
 		return s.busy(l, errNoSiteKey)
@@ -117,6 +120,9 @@ func (s *Server) file(ctx context.Context, l *lock, claimed uint64) (*swordfish.
 		return nil, 0, err
 	}
 	moved := known.confirm(claimed)
+	if claimed != swordfish.VersionAll && claimed != known.has.version {
+		l.doubt() // it may be any table: of a state that was lost, or of another host
+	}
 	if other := claimed == swordfish.VersionAll || claimed != known.has.version; other != known.other {
 		moved, known.other = true, other
 	}
@@ -149,9 +155,8 @@ func (s *Server) file(ctx context.Context, l *lock, claimed uint64) (*swordfish.
 	if p.file.Full {
 		s.log.Info("a lock gets a full door file", "lock", l.ID, "has", swordfish.FormatVersion(claimed), "users", len(p.file.Add))
 	}
-	l.change(true, func(st *state) { st.next = p.file.DownloadAt })
-	if !known.other && l.state().unsure {
-		l.change(true, func(st *state) { st.unsure = false })
+	if err := s.calledIn(l, now, p.file.DownloadAt, !known.other); err != nil {
+		return nil, 0, err
 	}
 	l.mu.Lock()
 	l.check.found(&p, &table, policy, now)
@@ -169,28 +174,40 @@ func (t *tables) confirm(claimed uint64) bool {
 	return true
 }
 
-// confirm does so where a lock says it beside its audits. The caller has the turn.
+// confirm does so where a lock says it beside its audits, also of the file that it
+// had before: at its last call it may have said another. The caller has the turn.
 func (s *Server) confirm(l *lock, claimed uint64) error {
 	l.mu.Lock()
-	offered := claimed != swordfish.VersionAll && claimed == l.sum.offer
+	news := claimed != swordfish.VersionAll && (claimed == l.sum.offer || claimed == l.sum.has && (l.sum.other || l.st.unsure))
 	l.mu.Unlock()
-	if !offered {
+	if !news {
 		return nil
 	}
 	t, err := s.known(l)
-	if err != nil || !t.confirm(claimed) {
+	if err != nil {
 		return err
 	}
-	if _, err := s.waiting(l, &t); err != nil {
-		return err
+	offered := t.confirm(claimed)
+	if claimed != t.has.version {
+		return nil
 	}
-	if err := l.setTables(&t); err != nil {
-		return err
+	if offered {
+		if _, err := s.waiting(l, &t); err != nil {
+			return err
+		}
+	}
+	if offered || t.other {
+		t.other = false
+		if err := l.setTables(&t); err != nil {
+			return err
+		}
 	}
 	l.change(true, func(st *state) { st.unsure = false })
 	l.mu.Lock()
 	if l.check.want == claimed {
 		l.check.behind, l.check.changes, l.check.since = l.pending, 0, time.Time{}
+	} else {
+		l.check.done = false
 	}
 	l.mu.Unlock()
 	return l.save()

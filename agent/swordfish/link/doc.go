@@ -81,7 +81,9 @@
 // the lock's serial gives it; or one minute after the table changes by itself, and no
 // sooner than in 15 minutes, where the table is not good until then. A lock that does
 // not call for its file within an hour of that time is a fault, cleared by that call;
-// an alert is no such call. While the site's clock is not trusted (and the settings do not
+// an alert is no such call, nor is one that got 503. A time further ahead than a window
+// can be (25 hours and the window's length) was worked out while the clock was wrong:
+// the lock is then late that long after its last call. While the site's clock is not trusted (and the settings do not
 // say ignore) nobody is late and files have no dbDwnLdTm.
 //
 // # Repeats
@@ -128,8 +130,23 @@
 // Tables have a file of their own because they change at most once a call-in, and the
 // state several times. A damaged file becomes NAME.damaged (then .damaged-2 to -9) and
 // counts as nothing known; of the state the log's last 65,536 events take the place.
-// With the tables lost Holders counts the lock as unsure until it has said that it
-// stored a file. Files of other hardware (another serial) are not looked at.
+// Files of other hardware (another serial) are not looked at.
+//
+// Holders counts a lock as unsure until it has said that it stored a file: where its
+// tables are damaged, or missing though its state, or with that missing an audit among
+// those events, shows that it called before; and where it says that it has a file that
+// is not known here.
+//
+// A lock of which a file cannot be read, or a damaged one not be set aside, is unsure
+// and gets 503 until New's reading of it succeeds, which each of its calls tries again;
+// a fault event tells when that begins and ends. The other locks are served.
+//
+// # Who is behind
+//
+// Run compares each lock's table with the policy when that changes, at most 8 at a time
+// and for a tenth of its time: locks on lines first (6 of the 8), each kind in turn.
+// Until then LockStatus.Unchecked says that the rest is of an older policy. A lock on a
+// line that is not compared within two seconds is Due all the same.
 //
 // # Concurrency
 //

@@ -82,6 +82,10 @@ func (s *Server) answer(h http.Header, r *http.Request) reply {
 		s.stranger(t.Serial, addr)
 		return reply{status: http.StatusNotFound}
 	}
+	if err := s.readable(r.Context(), l); err != nil {
+		h.Set(headerHostTime, s.hostTime(l))
+		return s.busy(l, err)
+	}
 	status := s.gate(l, t, bad, addr)
 	h.Set(headerHostTime, s.hostTime(l))
 	if status != 0 {

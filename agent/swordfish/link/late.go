@@ -66,28 +66,66 @@ func nightly(now time.Time, zone *time.Location, window [2]int, place uint32) ti
 	}
 }
 
-// calledIn takes in that a lock calls for its door file, and when it will again if
-// it gets none.
-func (s *Server) calledIn(l *lock) {
-	clock := s.deps.Clock()
-	now, next := clock.Now, s.nextCall(l, clock, time.Time{}, time.Time{})
-	was := l.state().late
-	l.change(was, func(st *state) { st.callIn, st.next, st.late = now, next, false })
-	if was {
+// calledIn puts on disk that a lock called for its door file and got one, and when it
+// will again. sure: it said that it has a file that is known. With an error nothing
+// was taken in. The caller has the turn.
+func (s *Server) calledIn(l *lock, now, next time.Time, sure bool) error {
+	was := l.state()
+	l.change(true, func(st *state) {
+		st.callIn, st.next, st.late, st.unsure = now, next, false, st.unsure && !sure
+	})
+	if err := l.save(); err != nil {
+		l.change(true, func(st *state) {
+			st.callIn, st.next, st.late, st.unsure = was.callIn, was.next, was.late, was.unsure
+		})
+		return err
+	}
+	if was.late {
 		s.log.Info("a lock that had missed its call called", "lock", l.ID)
 		s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Item: aboutCall, Cleared: true, Text: "the lock called again"})
 	}
+	return nil
+}
+
+// horizon is the furthest that a time of nightly can be: a day of 25 hours and the
+// whole window. What is beyond was worked out while the clock was wrong.
+func (s *Server) horizon() time.Duration {
+	length := (s.cfg.Window[1] - s.cfg.Window[0] + minutesPerDay) % minutesPerDay
+	if length == 0 {
+		length = minutesPerDay
+	}
+	return 25*time.Hour + time.Duration(length)*time.Minute
+}
+
+// expected is when a lock is to call next; zero where that is not known.
+func (s *Server) expected(st *state, now time.Time) time.Time {
+	if st.next.After(now.Add(s.horizon())) {
+		return time.Time{}
+	}
+	return st.next
 }
 
 // miss notices locks that did not call.
 func (s *Server) miss(l *lock) {
 	clock := s.deps.Clock()
 	st := l.state()
-	if !usable(clock) || st.late || st.next.IsZero() || clock.Now.Before(st.next.Add(lateAfter)) {
+	if !usable(clock) || st.late || st.next.IsZero() {
+		return
+	}
+	limit, what := st.next.Add(lateAfter), "at "+st.next.In(s.cfg.Zone).Format(time.RFC3339)
+	if s.expected(&st, clock.Now).IsZero() { // the clock was far ahead
+		if st.callIn.After(clock.Now) {
+			// It cannot be told when it called: not after this moment.
+			l.change(true, func(st *state) { st.callIn = clock.Now })
+			return
+		}
+		limit, what = st.callIn.Add(s.horizon()), "since "+st.callIn.In(s.cfg.Zone).Format(time.RFC3339)
+	}
+	if clock.Now.Before(limit) {
 		return
 	}
 	l.change(true, func(st *state) { st.late = true })
-	s.log.Warn("a lock missed its call", "lock", l.ID, "expected", st.next)
+	s.log.Warn("a lock missed its call", "lock", l.ID, "expected", what)
 	s.tell(site.Event{Kind: site.KindFault, Door: l.ID, Device: l.who, Item: aboutCall,
-		Text: "the lock did not call at " + st.next.In(s.cfg.Zone).Format(time.RFC3339) + ": cards that were removed since its last call still open it"})
+		Text: "the lock did not call " + what + ": cards that were removed since its last call still open it"})
 }

@@ -52,6 +52,8 @@ type lock struct {
 	gen     uint64 // counts the changes of the tables and of pending
 	check   check
 	told    told
+	bad     error     // why its files are not read; nil: they are
+	tried   time.Time // when it last called for a door file, whether or not it got one
 }
 
 // check is how far the lock is behind, as it was found last.
@@ -66,6 +68,25 @@ type check struct {
 	want    uint64 // the file that it is to have; 0: it has no number yet
 	losses  []string
 	lost    int
+	stale   time.Time // when it was noticed that the policy is another; zero: it was not
+}
+
+// current reports whether the check is of this policy.
+func (c *check) current(policy uint64, now time.Time) bool {
+	return c.done && c.policy == policy && (c.until.IsZero() || now.Before(c.until))
+}
+
+// waits is how long it has been noticed that the check is of another policy. The
+// caller holds the lock's mu.
+func (c *check) waits(policy uint64, now time.Time) time.Duration {
+	switch {
+	case c.done && c.policy == policy:
+		c.stale = time.Time{}
+		return 0
+	case c.stale.IsZero():
+		c.stale = now
+	}
+	return now.Sub(c.stale).Abs()
 }
 
 // told limits the events that a stranger can cause.
@@ -91,6 +112,15 @@ func (l *lock) change(needed bool, fn func(st *state)) {
 	if needed {
 		l.needed = l.changes
 	}
+}
+
+// doubt takes in that what the lock holds is not known.
+func (l *lock) doubt() { l.change(true, func(st *state) { st.unsure = true }) }
+
+// everCalled reports whether the lock had a door file, or sent audits.
+func (s *state) everCalled() bool {
+	h := &s.history
+	return !s.callIn.IsZero() || len(h.sent)+len(h.ids)+len(h.alerts) > 0 || !h.lastAt.IsZero()
 }
 
 // unsaved reports whether there are changes that are not in the file, and whether

@@ -67,39 +67,65 @@ func (s *Server) look(ctx context.Context) {
 	}
 }
 
+// ring is locks of which some are taken at a time, going on where it stopped.
+type ring struct {
+	list []*lock
+	at   int
+}
+
+// take returns at most n of those that ok names.
+func (r *ring) take(n int, ok func(*lock) bool) (out []*lock) {
+	for range r.list {
+		if len(out) == n {
+			break
+		}
+		l := r.list[r.at]
+		r.at = (r.at + 1) % len(r.list)
+		if ok(l) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+const (
+	// checksAtOnce is how many locks are compared in a pass: the other places are for
+	// locks that call.
+	checksAtOnce = tablesAtOnce / 2
+	// lineChecks is how many of them may be on lines, which go first: they can be
+	// told at once. The others are not to wait for ever for them.
+	lineChecks = checksAtOnce - 2
+)
+
 // refresh finds how far the next few locks are behind of which that is not known.
 func (s *Server) refresh(ctx context.Context) {
 	if s.deps.Tables == nil {
 		return
 	}
 	policy, now := s.deps.Tables.Version(), s.deps.Clock().Now
+	open := func(l *lock) bool { return !l.checked(policy, now) }
+	list := s.lines.take(lineChecks, open)
+	list = append(list, s.radios.take(checksAtOnce-len(list), open)...)
 	done := make(chan struct{})
-	n := 0
-	for _, l := range s.list {
-		if l.checked(policy, now) {
-			continue
-		}
-		n++
+	for _, l := range list {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			if err := s.find(ctx, l); err != nil && ctx.Err() == nil {
 				s.log.Warn("how far a lock is behind was not found", "lock", l.ID, "err", err)
 			}
 		}()
-		if n == tablesAtOnce/2 { // the others are for locks that call
-			break
-		}
 	}
-	for range n {
+	for range list {
 		<-done
 	}
 }
 
-// checked reports whether it is known how far the lock is behind.
+// checked reports whether it is known how far the lock is behind, or cannot be found.
 func (l *lock) checked(policy uint64, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.check.done && l.check.policy == policy && (l.check.until.IsZero() || now.Before(l.check.until))
+	l.check.waits(policy, now)
+	return l.bad != nil || l.check.current(policy, now)
 }
 
 // find works it out, as if the lock called now.

@@ -32,6 +32,9 @@ func (s *Server) Call(ctx context.Context, device site.DeviceName, method, path 
 	case rt.limit > 0 && len(in) > rt.limit:
 		return s.refuse(l, http.StatusRequestEntityTooLarge, errTooLarge).status, nil, nil
 	}
+	if err := s.readable(ctx, l); err != nil {
+		return s.busy(l, err).status, nil, nil
+	}
 	r := s.call(ctx, l, rt, "", in)
 	defer r.close()
 	if r.write == nil {

@@ -1,12 +1,9 @@
 package link
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -48,6 +45,8 @@ type Server struct {
 	cards *swordfish.Cards // nil: there is no site key
 
 	list     []*lock
+	lines    ring             // locks on serial lines; of refresh
+	radios   ring             // Wi-Fi locks; of refresh
 	bySerial map[string]*lock // Wi-Fi locks
 	byDevice map[site.DeviceName]*lock
 	byDoor   map[site.DoorID]*lock
@@ -64,7 +63,9 @@ type Server struct {
 
 // New builds the server of validated settings: it makes the folder, reads the state
 // of the locks and what the event log has beyond it. It starts nothing. A damaged
-// state is no error: it is set aside and told as an event.
+// state is no error: it is set aside and told as an event. Nor is one that cannot be
+// read, or a folder that cannot be made: that lock gets 503 until it can, and is told
+// as an event. Only settings that make no sense are an error.
 func New(cfg Config, deps Deps) (*Server, error) {
 	s, err := newServer(cfg, deps)
 	if err != nil {
@@ -76,23 +77,18 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		}
 	}
 	if err := openDir(cfg.Dir); err != nil {
-		return nil, fmt.Errorf("locks: %w", err)
+		s.log.Error("the folder of the locks is not as it should be", "err", err)
 	}
-	from := make(map[*lock]site.EventSeq, len(s.list))
-	for _, l := range s.list {
-		if from[l], err = s.load(l); err != nil {
-			return nil, fmt.Errorf("locks: %w", err)
-		}
-	}
-	if err := s.catchUp(context.Background(), s.list, from); err != nil {
-		return nil, fmt.Errorf("locks: %w", err)
-	}
+	s.loadAll()
 	return s, nil
 }
 
 func newServer(cfg Config, deps Deps) (*Server, error) {
 	if deps.Cards == nil || deps.Events == nil {
 		return nil, errors.New("a dependency is missing")
+	}
+	if cfg.Dir == "" {
+		return nil, errors.New("no folder is named for the state of the locks")
 	}
 	if cfg.Auth > AuthNone {
 		return nil, fmt.Errorf("%s is none of enforce, report and none", cfg.Auth)
@@ -169,6 +165,11 @@ func (s *Server) add(c Lock) error {
 		return fmt.Errorf("lock %s: device: a name of %d bytes", c.ID, len(c.Device))
 	}
 	s.list = append(s.list, l)
+	if c.Device != "" {
+		s.lines.list = append(s.lines.list, l)
+	} else {
+		s.radios.list = append(s.radios.list, l)
+	}
 	return nil
 }
 
@@ -176,68 +177,12 @@ func isSerial(s string) bool {
 	return len(s) == 32 && strings.Trim(s, "0123456789ABCDEF") == ""
 }
 
-// load reads what is kept of a lock and returns from where on the log has to be
-// read.
-func (s *Server) load(l *lock) (from site.EventSeq, err error) {
-	last := s.deps.Events.Last()
-	back := last - min(last, scanAtMost)
-	l.st, from = state{ident: l.ident, seq: last}, last
-	fresh := true
-	b, err := os.ReadFile(l.path + fileState)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return 0, err
-	default:
-		st, err := decodeState(b)
-		if err != nil {
-			if err := s.aside(l, l.path+fileState); err != nil {
-				return 0, err
-			}
-			from = back
-		} else if st.ident == l.ident {
-			l.st, fresh = st, false
-			from = min(max(st.seq, back), last)
-		}
-	}
-	if err := s.loadTables(l); err != nil {
-		return 0, err
-	}
-	if _, _, err := readBody(l.path + filePending); err == nil {
-		l.pending = true
-	} else if errors.Is(err, errState) {
-		if err := s.aside(l, l.path+filePending); err != nil {
-			return 0, err
-		}
-	} else if !errors.Is(err, ErrNoConfig) {
-		return 0, err
-	}
-	l.fresh = fresh
-	return from, nil
-}
-
-// loadTables reads the head of a lock's tables.
-func (s *Server) loadTables(l *lock) error {
-	t, users, err := readHead(l.path + fileTable)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case errors.Is(err, errState):
-		return s.lose(l)
-	case err != nil:
-		return err
-	case t.ident == l.ident:
-		l.sum = t.summary()
-		l.sum.users = users
-	}
-	return nil
-}
-
 // lose sets the tables of a lock aside: what it has is not known from then on.
 func (s *Server) lose(l *lock) error {
 	if err := s.aside(l, l.path+fileTable); err != nil {
 		return err
 	}
-	l.change(true, func(st *state) { st.unsure = true })
+	l.doubt()
 	l.mu.Lock()
 	l.sum = summary{}
 	l.gen++
@@ -262,59 +207,6 @@ func (s *Server) tell(e site.Event) {
 	c := s.deps.Clock()
 	e.Time, e.Trusted = c.Now, c.Trusted
 	s.deps.Events.Append(e)
-}
-
-// catchUp adds to the histories what the log has beyond them. Each of locks has
-// nobody else who changes it.
-func (s *Server) catchUp(ctx context.Context, locks []*lock, from map[*lock]site.EventSeq) error {
-	last := s.deps.Events.Last()
-	first := last
-	for _, l := range locks {
-		first = min(first, from[l])
-	}
-	now := s.deps.Clock().Now
-	type found struct{ at, n int }
-	got := map[*lock]*found{}
-	err := s.deps.Events.Scan(ctx, first, func(e site.Event) error {
-		if e.Kind != site.KindLockAudit {
-			return nil
-		}
-		l := s.byDoor[e.Door]
-		if start, ours := from[l]; l == nil || !ours || e.Seq <= start {
-			return nil
-		}
-		f := got[l]
-		if f == nil {
-			f = &found{at: len(l.st.history.sent)}
-			l.st.history.own()
-			got[l] = f
-		}
-		a := auditOf(&e)
-		l.st.history.replay(&a, e.By == byAlert, f.at, now)
-		f.n++
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("the event log: %w", err)
-	}
-	for _, l := range locks {
-		l.mu.Lock()
-		l.st.history.trim()
-		l.st.seq = max(last, from[l])
-		if f := got[l]; f != nil {
-			l.changes++
-			l.needed = l.changes
-			s.log.Info("audits of a lock were found in the event log that its state did not have", "lock", l.ID, "count", f.n)
-		}
-		l.rescan = false
-		l.mu.Unlock()
-		if _, needed := l.unsaved(); needed {
-			if err := l.save(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // String names the task.

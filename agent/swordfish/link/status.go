@@ -2,6 +2,7 @@ package link
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,6 +36,10 @@ type LockStatus struct {
 	Has, Want uint64
 	Sent      time.Time // when the file Want was answered; zero: it was not
 	Behind    bool      // the lock lacks changes, or is not known to have stored them
+	// Unchecked: the table was not compared with the present policy yet, so the
+	// lock may lack more than Behind, Want and Changes say, or lack something though
+	// Behind is false. A lock is compared within seconds where many wait in turn.
+	Unchecked bool
 	// BehindSince is when that was found; zero: it is not behind.
 	BehindSince time.Time
 	Changes     int  // how many changes it lacks; -1: a full file
@@ -74,7 +79,9 @@ type StillOpens struct {
 	Door  site.DoorID
 	Until time.Time // when it is to call and will hear of it; zero: not known
 	Line  bool      // it hangs on a serial line, where it is called at once
-	// Unsure: what the lock holds is not known, because its state was damaged.
+	// Unsure: what the lock holds is not known, because what was kept of it was
+	// damaged, is missing or cannot be read, or because it said that it has a file
+	// that is not known here. It ends when the lock says that it stored a known one.
 	Unsure bool
 }
 
@@ -82,19 +89,24 @@ type StillOpens struct {
 // for nothing.
 func (s *Server) Locks() []LockStatus {
 	out := make([]LockStatus, len(s.list))
+	var policy uint64
+	if s.deps.Tables != nil {
+		policy = s.deps.Tables.Version()
+	}
+	now := s.deps.Clock().Now
 	for i, l := range s.list {
-		out[i] = l.status()
+		out[i] = s.status(l, policy, now)
 	}
 	return out
 }
 
-func (l *lock) status() LockStatus {
+func (s *Server) status(l *lock, policy uint64, now time.Time) LockStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	st, c := &l.st, &l.check
 	out := LockStatus{
 		ID: l.ID, Name: l.Name, Serial: l.Serial, Model: l.Profile.Model, Line: LineWiFi,
-		Called: st.called, Next: st.next, Late: st.late,
+		Called: st.called, Next: s.expected(st, now), Late: st.late,
 		Has: l.sum.has, Want: c.want, Behind: c.behind, BehindSince: c.since, Changes: c.changes,
 		Config: l.pending, Users: l.sum.users,
 		Battery: st.battery, Main: st.main, Li: st.li, Drift: st.drift, DriftKnown: st.driftKnown,
@@ -110,7 +122,7 @@ func (l *lock) status() LockStatus {
 	}
 	if !c.done { // nothing was compared since the start
 		out.Want = l.sum.offer
-		out.Behind = l.sum.has == 0 || l.sum.other || l.sum.offer != 0 || l.pending
+		out.Behind = l.sum.has == 0 || l.sum.other || l.pending
 		out.Changes = 0
 		if l.sum.has == 0 || l.sum.other {
 			out.Changes = -1
@@ -118,10 +130,11 @@ func (l *lock) status() LockStatus {
 	} else if l.pending {
 		out.Behind = true
 	}
-	if out.Behind && out.Want != 0 && out.Want == l.sum.offer {
+	out.Unchecked = !c.current(policy, now)
+	if (out.Behind || out.Unchecked) && out.Want != 0 && out.Want == l.sum.offer {
 		out.Sent = l.sum.sent
 	}
-	if !out.Behind {
+	if !out.Behind && !out.Unchecked {
 		out.Want = out.Has
 	}
 	return out
@@ -153,42 +166,61 @@ func (s *Server) Holders(block card.Block) []StillOpens {
 		t, err := l.readTables()
 		st := l.state()
 		has := t.has.find(&sealed) != nil || t.offer.find(&sealed) != nil
-		unsure := st.unsure || err != nil
+		unsure := st.unsure || err != nil || l.unreadable() != nil
 		if !has && !unsure {
 			continue
 		}
 		o := StillOpens{Door: l.ID, Line: l.Device != "", Unsure: !has}
-		if st.next.After(now) {
-			o.Until = st.next
+		if next := s.expected(&st, now); next.After(now) {
+			o.Until = next
 		}
 		out = append(out, o)
 	}
 	return out
 }
 
-// dueAgain is how long a lock on a line that lacks something is left alone after
-// its last call.
-const dueAgain = time.Minute
+const (
+	// dueAgain is how long a lock on a line that lacks something is left alone after
+	// its last call.
+	dueAgain = time.Minute
+	// dueStale is how long it may take to find what a lock on a line lacks before it
+	// is to call without that, and dueStaleAgain how long it is left alone then.
+	dueStale      = 2 * time.Second
+	dueStaleAgain = 10 * time.Second
+)
 
 // Due reports whether a lock on a serial line should call: it lacks changes, or
 // its time has come. After a call it is left alone for a minute, unless the policy
-// changed since.
+// changed since. Where the policy changed two seconds ago and nobody had time to
+// compare, it should call as well, at most every ten seconds.
 func (s *Server) Due(device site.DeviceName) bool {
 	l := s.byDevice[device]
 	if l == nil {
 		return false
 	}
 	now := s.deps.Clock().Now
+	var policy uint64
+	if s.deps.Tables != nil {
+		policy = s.deps.Tables.Version()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lately := !l.st.callIn.IsZero() && now.Sub(l.st.callIn).Abs() < dueAgain
-	switch {
-	case l.st.callIn.IsZero(), !l.st.next.IsZero() && !now.Before(l.st.next):
+	called := later(l.st.callIn, l.tried)
+	if l.st.callIn.After(now) { // the clock was ahead
+		called = l.tried
+	}
+	rest := now.Sub(called).Abs()
+	lately := !called.IsZero() && rest < dueAgain
+	if s.deps.Tables != nil && l.check.waits(policy, now) > dueStale && (called.IsZero() || rest >= dueStaleAgain) {
+		return true
+	}
+	switch next := s.expected(&l.st, now); {
+	case l.st.callIn.IsZero(), !l.st.next.IsZero() && !now.Before(next):
 		return !lately
 	case l.check.done && l.check.behind, l.pending:
 		// A file that it was answered and has not stored yet may wait; a newer one
 		// or a first one may not.
-		return !lately || l.check.at.After(l.st.callIn) && (l.check.want == 0 || l.check.want != l.sum.offer)
+		return !lately || l.check.at.After(called) && (l.check.want == 0 || l.check.want != l.sum.offer)
 	}
 	return false
 }
@@ -202,6 +234,9 @@ func (s *Server) PutConfig(door site.DoorID, body []byte) error {
 		return fmt.Errorf("locks: %s: %w", door, ErrUnknownLock)
 	}
 	text, err := configOf(body)
+	if err == nil {
+		err = s.readable(context.Background(), l)
+	}
 	if err == nil {
 		err = l.putConfig(text)
 	}
@@ -217,7 +252,11 @@ func (s *Server) DeleteConfig(door site.DoorID) error {
 	if l == nil {
 		return fmt.Errorf("locks: %s: %w", door, ErrUnknownLock)
 	}
-	if err := l.deleteConfig(); err != nil {
+	err := s.readable(context.Background(), l)
+	if err == nil {
+		err = l.deleteConfig()
+	}
+	if err != nil {
 		return fmt.Errorf("locks: %s: %w", door, err)
 	}
 	return nil

@@ -57,6 +57,7 @@ type eventLog struct {
 	fail   error // of Keep
 	partly int   // how many events Keep takes before it fails
 	block  chan struct{}
+	unread error // of Scan
 }
 
 func (l *eventLog) Append(e site.Event) {
@@ -97,8 +98,11 @@ func (l *eventLog) Keep(ctx context.Context, evs []site.Event) (site.EventSeq, e
 
 func (l *eventLog) Scan(ctx context.Context, after site.EventSeq, fn func(site.Event) error) error {
 	l.mu.Lock()
-	evs := slices.Clone(l.events)
+	evs, err := slices.Clone(l.events), l.unread
 	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for _, e := range evs[min(int(after), len(evs)):] {
 		// As the log keeps it: JSON and back.
 		b, err := json.Marshal(e)
