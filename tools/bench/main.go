@@ -34,7 +34,7 @@ func main() {
 }
 
 // children are the processes that a run starts of itself, by first argument.
-var children = map[string]func(context.Context, []string) error{childCommand: child, doorsCommand: doorsChild, filesCommand: filesChild}
+var children = map[string]func(context.Context, []string) error{childCommand: child, doorsCommand: doorsChild, filesCommand: filesChild, locksCommand: locksChild}
 
 // group is a measurement and the rows that it gives.
 type group struct {
@@ -56,6 +56,9 @@ var groups = []group{
 	{"events", []string{"events_per_second"}, eventRows},
 	{"uplink", []string{"uplink_drain", "during_drain"}, drainRows},
 	{"doorfile", []string{"doorfile_memory"}, doorFileRows},
+	{"locks500", []string{"locks500_doors_p99", "locks500_memory"}, locksRows("locks500", 0, false)},
+	{"locks500_tls", []string{"locks500_tls_doors_p99", "locks500_tls_memory"}, locksRows("locks500_tls", 0, true)},
+	{"locks500_large", []string{"locks500_large_doors_p99", "locks500_large_memory"}, locksRows("locks500_large", 2, false)},
 	{"agent", []string{"start_ready", "rest_memory"}, agentRows},
 	{"during", []string{"during_copy", "during_export", "during_import"}, duringRows},
 	{"binary", []string{"arm64_binary"}, binaryRows},
