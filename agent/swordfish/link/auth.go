@@ -128,12 +128,7 @@ func (s *Server) refused(l *lock, why error, addr string) {
 func (l *lock) mayTell(now time.Time) (held uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.told.at.IsZero() && now.Sub(l.told.at).Abs() < tellGap {
-		l.told.held++
-		return 0, false
-	}
-	held, l.told = l.told.held, told{at: now}
-	return held, true
+	return l.told.may(now)
 }
 
 // welcome ends what refused began.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -24,6 +25,7 @@ type reply struct {
 	size   int64
 	write  func(w io.Writer) error
 	end    func() // gives back what the body holds; nil: nothing
+	why    error  // what was wrong with the call; nil: nothing
 }
 
 // Content-Types of bodies.
@@ -79,8 +81,24 @@ func routeOf(path string) (route, bool) {
 	return route{}, false
 }
 
-// call answers a lock that is known and was let in. base is scheme and host by
-// which it came; empty: it can fetch nothing by a URL.
+var errNoTurn = fmt.Errorf("others took longer than %s", waitAtMost)
+
+// patient bounds how long a call waits for all that it waits for.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, waitAtMost, errNoTurn)
+}
+
+// steady is a patient context that does not end when the lock hangs up.
+func steady(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return patient(context.WithoutCancel(ctx))
+	}
+	return context.WithDeadlineCause(context.WithoutCancel(ctx), end, errNoTurn)
+}
+
+// call answers a lock that is known and was let in; ctx is patient. base is scheme
+// and host by which it came; empty: it can fetch nothing by a URL.
 func (s *Server) call(ctx context.Context, l *lock, r route, base string, in []byte) reply {
 	now := s.deps.Clock().Now
 	l.change(false, func(st *state) { st.called = now })
@@ -97,17 +115,45 @@ func (s *Server) call(ctx context.Context, l *lock, r route, base string, in []b
 	default:
 		out = s.certificate(l, base)
 	}
-	if err := l.settle(context.WithoutCancel(ctx)); err != nil {
+	ctx, cancel := steady(ctx)
+	defer cancel()
+	if err := l.settle(ctx); err != nil {
 		out.close()
 		return s.busy(l, err)
 	}
+	s.judge(l, r.name, &out)
 	return out
 }
 
-// refuse answers what is wrong with a call of a lock.
-func (s *Server) refuse(l *lock, status int, err error) reply {
-	s.log.Warn("a lock's call was refused", "lock", l.ID, "status", status, "err", err)
-	return reply{status: status}
+// judge takes in whether a call could be read. What was wrong stands in the status
+// until the next good call of its kind, and in the log at most once a minute a lock.
+func (s *Server) judge(l *lock, kind string, out *reply) {
+	now := s.deps.Clock().Now
+	if out.why == nil {
+		if out.status < http.StatusMultipleChoices {
+			l.mu.Lock()
+			delete(l.unfit, kind)
+			l.mu.Unlock()
+		}
+		return
+	}
+	l.mu.Lock()
+	if out.status != http.StatusNotFound { // that is no fault of the lock
+		if l.unfit == nil {
+			l.unfit = map[string]unfit{}
+		}
+		l.unfit[kind] = unfit{cut(kind + ": " + out.why.Error()), now}
+	}
+	held, ok := l.toldUnfit.may(now)
+	l.mu.Unlock()
+	if ok {
+		s.log.Warn("a lock's call was refused", "lock", l.ID, "call", kind, "status", out.status, "err", out.why, "before", held)
+	}
+}
+
+// refuse answers what is wrong with a call of a lock; judge tells of it.
+func (s *Server) refuse(_ *lock, status int, err error) reply {
+	return reply{status: status, why: err}
 }
 
 // busy answers a call that cannot be done now, and of which nothing was done.

@@ -33,8 +33,6 @@ func (s *Server) db(ctx context.Context, l *lock, version string) reply {
 	case s.deps.Tables == nil:
 		return s.busy(l, errNoTables)
 	}
-	ctx, cancel := context.WithTimeout(ctx, waitAtMost)
-	defer cancel()
 	if err := l.answer.take(ctx); err != nil {
 		return s.busy(l, err)
 	}
@@ -74,8 +72,10 @@ func (i idle) Write(b []byte) (int, error) {
 }
 
 // plan makes the answer to a lock and says how long it is.
-func (s *Server) plan(l *lock, known *tables, claimed uint64, table *swordfish.Table, cfg *hostConfig) (p plan, size int64, err error) {
-	s.work <- struct{}{}
+func (s *Server) plan(ctx context.Context, l *lock, known *tables, claimed uint64, table *swordfish.Table, cfg *hostConfig) (p plan, size int64, err error) {
+	if err := s.work.take(ctx); err != nil {
+		return p, 0, err
+	}
 	defer s.work.give()
 	clock := s.deps.Clock()
 	if p, err = s.maker(l).plan(known, claimed, table, cfg, clock.Now); err == nil {
@@ -135,7 +135,7 @@ func (s *Server) file(ctx context.Context, l *lock, claimed uint64) (*swordfish.
 		return nil, 0, err
 	}
 	now := s.deps.Clock().Now
-	p, size, err := s.plan(l, &known, claimed, &table, cfg)
+	p, size, err := s.plan(ctx, l, &known, claimed, &table, cfg)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -27,6 +27,10 @@
 //	503 no site key, no policy, a disk or an event log that does not take it, or no
 //	    turn within 45 s: nothing was done, the lock comes again
 //
+// The 45 s are of all that a call waits for: a place for its body, its turn, and
+// whoever writes the lock's state. What is wrong with bodies (400, 413) is in the log at
+// most once a minute a lock, and in its status until the next good call of the kind.
+//
 // A 4xx or 503 changes nothing, save that a good token is used and an audit that got
 // 503 may be on disk already: it is a repeat when it comes again. Every answer to a
 // lock of the settings has X-Device-Last-Connected, the time for its next token:

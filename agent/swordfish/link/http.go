@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -82,7 +83,9 @@ func (s *Server) answer(h http.Header, r *http.Request) reply {
 		s.stranger(t.Serial, addr)
 		return reply{status: http.StatusNotFound}
 	}
-	if err := s.readable(r.Context(), l); err != nil {
+	ctx, cancel := patient(r.Context())
+	defer cancel()
+	if err := s.readable(ctx, l); err != nil {
 		h.Set(headerHostTime, s.hostTime(l))
 		return s.busy(l, err)
 	}
@@ -94,12 +97,17 @@ func (s *Server) answer(h http.Header, r *http.Request) reply {
 		}
 		return reply{status: status}
 	}
-	in, give, status, err := s.body(r, rt.limit)
-	if status != 0 {
-		out := s.refuse(l, status, err)
-		if err := l.settle(r.Context()); err != nil {
+	in, give, status, err := s.body(ctx, r, rt.limit)
+	switch status {
+	case 0:
+	case http.StatusServiceUnavailable:
+		return s.busy(l, err)
+	default:
+		if err := l.settle(ctx); err != nil {
 			return s.busy(l, err)
 		}
+		out := s.refuse(l, status, err)
+		s.judge(l, rt.name, &out)
 		return out
 	}
 	defer give()
@@ -107,7 +115,7 @@ func (s *Server) answer(h http.Header, r *http.Request) reply {
 	if r.TLS != nil {
 		base = "https://" + r.Host
 	}
-	out := s.call(r.Context(), l, rt, base, in)
+	out := s.call(ctx, l, rt, base, in)
 	h.Set(headerHostTime, s.hostTime(l))
 	return out
 }
@@ -126,7 +134,7 @@ var (
 )
 
 // body reads a body of at most limit bytes. give gives its memory back.
-func (s *Server) body(r *http.Request, limit int) (b []byte, give func(), status int, err error) {
+func (s *Server) body(ctx context.Context, r *http.Request, limit int) (b []byte, give func(), status int, err error) {
 	give = func() {}
 	if limit == 0 {
 		return nil, give, 0, nil
@@ -138,7 +146,7 @@ func (s *Server) body(r *http.Request, limit int) (b []byte, give func(), status
 	if r.ContentLength < 0 || r.ContentLength > smallBody {
 		places = s.large
 	}
-	if err := places.take(r.Context()); err != nil {
+	if err := places.take(ctx); err != nil {
 		return nil, give, http.StatusServiceUnavailable, err
 	}
 	b, err = io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))

@@ -52,8 +52,11 @@ type lock struct {
 	gen     uint64 // counts the changes of the tables and of pending
 	check   check
 	told    told
-	bad     error     // why its files are not read; nil: they are
-	tried   time.Time // when it last called for a door file, whether or not it got one
+	unfit   map[string]unfit // by the kind of call: the last one was so
+	// toldUnfit limits the lines of the log about those.
+	toldUnfit told
+	bad       error     // why its files are not read; nil: they are
+	tried     time.Time // when it last called for a door file, whether or not it got one
 }
 
 // check is how far the lock is behind, as it was found last.
@@ -93,6 +96,22 @@ func (c *check) waits(policy uint64, now time.Time) time.Duration {
 type told struct {
 	at   time.Time
 	held uint64
+}
+
+// may reports whether a minute has gone, and how many were held back since.
+func (t *told) may(now time.Time) (held uint64, ok bool) {
+	if !t.at.IsZero() && now.Sub(t.at).Abs() < tellGap {
+		t.held++
+		return 0, false
+	}
+	held, *t = t.held, told{at: now}
+	return held, true
+}
+
+// unfit is a call that could not be read.
+type unfit struct {
+	why string
+	at  time.Time
 }
 
 // state returns a copy.

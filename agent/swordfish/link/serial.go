@@ -30,8 +30,12 @@ func (s *Server) Call(ctx context.Context, device site.DeviceName, method, path 
 	case method != rt.method:
 		return http.StatusMethodNotAllowed, nil, nil
 	case rt.limit > 0 && len(in) > rt.limit:
-		return s.refuse(l, http.StatusRequestEntityTooLarge, errTooLarge).status, nil, nil
+		r := s.refuse(l, http.StatusRequestEntityTooLarge, errTooLarge)
+		s.judge(l, rt.name, &r)
+		return r.status, nil, nil
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	if err := s.readable(ctx, l); err != nil {
 		return s.busy(l, err).status, nil, nil
 	}

@@ -56,9 +56,12 @@ type LockStatus struct {
 	// What it says of itself in its Config.
 	DeviceName, DeviceModel, Firmware string
 
-	Mode    string     // of its last audit that tells one; empty: not known
-	Alarm   site.Alarm // the worst that its audits left standing
-	Refused string     // why it was last refused, or would have been; empty: it was let in since
+	Mode  string     // of its last audit that tells one; empty: not known
+	Alarm site.Alarm // the worst that its audits left standing
+	// Refused is why it was last refused, or would have been; empty: it was let in
+	// since. A call that could not be read (400, 413) counts until a good one of its
+	// kind, or a start.
+	Refused string
 	// RefusedAt is when.
 	RefusedAt time.Time
 	Losses    []string // what the lock cannot hold as the policy says it, the first of them
@@ -113,6 +116,11 @@ func (s *Server) status(l *lock, policy uint64, now time.Time) LockStatus {
 		DeviceName: st.name, DeviceModel: st.model, Firmware: st.firmware,
 		Mode: st.mode, Alarm: st.alarm(), Refused: st.refused, RefusedAt: st.since,
 		Losses: slices.Clone(c.losses), Lost: c.lost,
+	}
+	for _, u := range l.unfit {
+		if out.Refused == "" || u.at.After(out.RefusedAt) {
+			out.Refused, out.RefusedAt = u.why, u.at
+		}
 	}
 	if l.Device != "" {
 		out.Line = LineSerial
