@@ -46,6 +46,7 @@ type nightResult struct {
 type locksRun struct {
 	locksTask
 	secure  bool // locks call over HTTPS
+	short   bool
 	sitesim string
 
 	agent  *agentProcess
@@ -65,7 +66,7 @@ func locksRows(name string, large int, secure bool) func(*bench) ([]row, error) 
 		if err != nil {
 			return nil, err
 		}
-		r := &locksRun{secure: secure, sitesim: sitesim, locksTask: locksTask{N: pick(b, 100_000, 10_000), Locks: pick(b, 500, 60),
+		r := &locksRun{secure: secure, short: b.short, sitesim: sitesim, locksTask: locksTask{N: pick(b, 100_000, 10_000), Locks: pick(b, 500, 60),
 			Large: large, Dir: filepath.Join(b.dir, name)}}
 		out, err := r.rows(b, name)
 		return out, errors.Join(err, os.RemoveAll(r.Dir))
@@ -287,12 +288,16 @@ func (r *locksRun) judged(name string, rep locksReport) []row {
 		"alone_p50_us": micros(alone.Took.p50()), "alone_longest_us": micros(alone.Took.longest()),
 		"full_p99_us": micros(full.Took.p99()), "changes_p99_us": micros(changes.Took.p99()), "change_p99_us": micros(rep["change"].Took.p99()),
 		"locks": r.Locks, "large_locks": r.Large, "credentials": r.N, "users": r.users(), "https": r.secure,
+		"p99_us": micros(night.p99()), "alone_p99_us": micros(alone.Took.p99()),
 		"errors": r.full.Errors + r.changes.Errors, "full": r.full, "changes": r.changes, "change_seconds": r.changed.Seconds(),
 		"full_processor_s": full.Busy, "changes_processor_s": changes.Busy}}
+	if r.short { // of some 60 cards the p99 is the longest: one stall of the machine
+		doors.Name, doors.Value, doors.Yardstick = name+"_doors_p50", micros(night.p50()), micros(alone.Took.p50())
+	}
 	if early*20 > len(night)+len(alone.Took) {
 		doors.Error = fmt.Sprintf("%d frames ended before the benchmark ended them", early)
 	}
-	if len(missed)*100 > len(night) {
+	if len(missed) > max(len(night)/100, 2) {
 		doors.Error = fmt.Sprintf("%d strikes were not seen, the first: %s", len(missed), missed[0])
 	}
 	if f := r.fault(); f != "" {
