@@ -87,8 +87,9 @@
 // not call for its file within an hour of that time is a fault, cleared by that call;
 // an alert is no such call, nor is one that got 503. A time further ahead than a window
 // can be (25 hours and the window's length) was worked out while the clock was wrong:
-// the lock is then late that long after its last call. While the site's clock is not trusted (and the settings do not
-// say ignore) nobody is late and files have no dbDwnLdTm.
+// the lock is then late that long after its last call. While the site's clock is not
+// trusted (and the settings do not say ignore) nobody is late and files have no
+// dbDwnLdTm.
 //
 // # Repeats
 //
@@ -98,8 +99,10 @@
 // of an upload or to the end of all) one of the 16 before; or where it begins with at
 // least two of what came last. Equal audits within an upload are all kept. An audit
 // that equals an alert that no upload had is that alert, once; an alert that equals an
-// audit that no alert told of is that audit, once; an alert that equals the last one and
-// comes within two minutes is a repeat. What is not clearly a repeat is recorded.
+// audit that no alert told of is that audit, once. Of alerts with an auditId the same id
+// with the same content is a repeat; without, one that equals the alert at the same place
+// of the call before, within two minutes. An unknown card's tag is part of what is
+// compared. What is not clearly a repeat is recorded.
 //
 // # Events
 //
@@ -111,7 +114,7 @@
 // and Text says so. In the repeated hour of autumn it is the reading that keeps the
 // order of the upload (of an alert: the one that is nearer), else the earlier, and Text
 // has the other. Cards are hidden before anything is kept: the last audit of a group
-// has the card's tag. An entry that is no audit has no Code, and its text in Text. A
+// has the card's tag. An entry that is no audit has no Code, and its text in Text with the values masked. A
 // damaged file, a missed call and a refusal are fault events.
 //
 // # Memory
