@@ -312,7 +312,7 @@ func lockStatusOf(s *device.LockStatus, users int) control.LockStatus {
 	c := control.LockStatus{
 		ID: s.ID, Name: s.Name, Serial: s.Serial, Model: s.Model, Line: control.LockWiFi,
 		Called: s.Called, Next: s.Next, Late: s.Late,
-		Has: control.TableVersion(s.Has), Want: control.TableVersion(s.Want), Behind: s.Behind, BehindSince: s.BehindSince,
+		Has: control.TableVersion(s.Has), Want: control.TableVersion(s.Want), Behind: s.Behind, Unchecked: s.Unchecked, BehindSince: s.BehindSince,
 		Sent: s.Sent, ConfigWaits: s.Config, Mode: s.Mode, Alarm: s.Alarm, SaysName: s.DeviceName, SaysModel: s.DeviceModel,
 		Changes: s.Changes, Users: s.Users, UsersMax: users, Losses: s.Losses, Lost: s.Lost,
 		Refused: s.Refused, RefusedAt: s.RefusedAt, Battery: s.Battery, Main: s.Main, Li: s.Li, Firmware: s.Firmware,

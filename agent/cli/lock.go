@@ -59,7 +59,7 @@ called), late (a call did not come), behind, ok.
 }
 
 func (e *env) lockRow(l *control.LockStatus) []string {
-	behind := "-"
+	behind := word(l.Unchecked, "?", "-")
 	if l.Behind {
 		behind = control.LacksText(l.Changes)
 	}
@@ -204,7 +204,7 @@ func (e *env) lockRows(v *control.LockView) [][]string {
 	if v.Line == control.LockSerial {
 		line = fmt.Sprintf("serial, device %s, %s", v.Device, word(v.Online, "online", "OFFLINE"))
 	}
-	behind := "no"
+	behind := word(v.Unchecked, "not compared yet with the policy as it is now", "no")
 	if v.Behind {
 		behind = control.LacksText(v.Changes)
 		if !v.BehindSince.IsZero() {

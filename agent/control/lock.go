@@ -94,6 +94,7 @@ type LockStatus struct {
 	Want        TableVersion `json:"want"`                  // the one that it is to have; 0 while that has no version yet
 	Sent        time.Time    `json:"sent,omitzero"`         // when Want was offered
 	Behind      bool         `json:"behind"`                // the policy has changed what it should have
+	Unchecked   bool         `json:"unchecked,omitempty"`   // not compared yet with the policy as it is: Behind is of before
 	BehindSince time.Time    `json:"behind_since,omitzero"` // zero also where that is not known
 	Changes     int          `json:"changes"`               // that it lacks; FullFile: it gets the whole table
 	Users       int          `json:"users"`                 // in the table that it has
@@ -131,7 +132,9 @@ const (
 	LockUnseen  LockState = "unseen"  // it has never called
 	LockLate    LockState = "late"    // it did not call when it was expected to
 	LockBehind  LockState = "behind"  // it lacks changes that it will get when it calls
-	LockOK      LockState = "ok"
+	// LockChecking: what it has was not compared with the policy since that changed.
+	LockChecking LockState = "checking"
+	LockOK       LockState = "ok"
 )
 
 // StateOf returns the worst that is so of a lock. It does not read State.
@@ -147,6 +150,8 @@ func StateOf(l *LockStatus) LockState {
 		return LockLate
 	case l.Behind:
 		return LockBehind
+	case l.Unchecked:
+		return LockChecking
 	}
 	return LockOK
 }
