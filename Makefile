@@ -31,7 +31,7 @@ test: ## run the tests (downloads the modules the first time)
 test-faults: ## the long fault suites: kills, hangs, damaged files; the seed is printed
 	GATEHOUSE_FAULTS=full $(GO) test -count=1 -timeout 60m -run 'Fault|Damage|Kill|Model|GoOn|Promises|Mantrap|Replay|Outage|Cuts' -v ./agent ./agent/app ./agent/uplink ./agent/door/... ./store/... ./agent/task/... ./hal/sim
 	GATEHOUSE_FAULTS=full $(GO) test -count=1 -timeout 30m -run 'Kill' -v ./tools/iphost/...
-	GATEHOUSE_FAULTS=short $(GO) test -count=1 -timeout 10m -run Policies ./tools/sitesim/lock
+	GATEHOUSE_FAULTS=full $(GO) test -count=1 -timeout 10m -run Policies -v ./tools/sitesim/lock
 
 test-gpio: ## the agent on a real arm64 kernel's GPIO lines, in qemu (installs what it lacks by apt)
 	./.ci/test-gpio

@@ -38,11 +38,17 @@ const statesOf = 25
 // access.Decide say, until its next call; a revoked card is gone; the server names
 // every lock that has a card; and each audit is in the log once.
 //
-// 40 worlds of 25 policies each, 400 with GATEHOUSE_FAULTS.
+// Worlds of 25 policies each: 40, or 10 with -short; 100 with GATEHOUSE_FAULTS=short,
+// and 400 with GATEHOUSE_FAULTS=full.
 func TestPolicies(t *testing.T) {
 	worlds := 40
-	if os.Getenv("GATEHOUSE_FAULTS") != "" {
+	switch {
+	case os.Getenv("GATEHOUSE_FAULTS") == "full":
 		worlds = 400
+	case os.Getenv("GATEHOUSE_FAULTS") == "short":
+		worlds = 100
+	case testing.Short():
+		worlds = 10
 	}
 	seed := seedOf(t)
 	var mu sync.Mutex
