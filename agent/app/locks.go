@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/config"
@@ -27,12 +28,14 @@ type lockSet struct {
 	failed bool           // it could not be opened
 	store  *store.Store
 	hive   func() *link.Server
+	now    func() time.Time
 }
 
 // openLocks makes the service. Without locks in the settings there is none, and
 // what calls is answered as an unknown path.
 func (a *App) openLocks() {
-	a.locks = lockSet{cfg: a.cfg.Locks, store: a.store, hive: func() *link.Server { return a.hive }}
+	a.locks = lockSet{cfg: a.cfg.Locks, store: a.store, hive: func() *link.Server { return a.hive },
+		now: func() time.Time { return a.clock.Clock().Now }}
 	if len(a.cfg.Locks) == 0 && a.cfg.Swordfish == nil {
 		return
 	}
@@ -212,12 +215,7 @@ func (l *lockSet) LockList() []control.LockStatus {
 	if l.server == nil {
 		return l.unserved()
 	}
-	offline := map[site.DeviceName]bool{}
-	for _, line := range l.hive().Lines() {
-		for _, d := range line.Stats().Devices {
-			offline[d.Device] = d.Offline
-		}
-	}
+	offline := l.offline()
 	var out []control.LockStatus
 	for i, s := range l.server.Locks() {
 		c := lockStatusOf(&s, l.cfg[i].Profile.Users)
@@ -243,6 +241,17 @@ func (a *App) forgotten() (ids []string) {
 		}
 	}
 	return ids
+}
+
+// offline says of each device on a line whether it is offline.
+func (l *lockSet) offline() map[site.DeviceName]bool {
+	out := map[site.DeviceName]bool{}
+	for _, line := range l.hive().Lines() {
+		for _, d := range line.Stats().Devices {
+			out[d.Device] = d.Offline
+		}
+	}
+	return out
 }
 
 // unserved is each lock of the settings where the service could not be opened.
@@ -271,6 +280,10 @@ func (l *lockSet) PendingLocks() []control.PendingLock {
 	return out
 }
 
+// lineFetch is about how long a lock on a line takes to fetch a change: it is told
+// to call within seconds.
+const lineFetch = 15 * time.Second
+
 // StillOpens returns the locks whose own table has the card of a credential.
 func (l *lockSet) StillOpens(id site.CredentialID) []control.StillOpen {
 	if l.failed {
@@ -284,12 +297,16 @@ func (l *lockSet) StillOpens(id site.CredentialID) []control.StillOpen {
 		return nil
 	}
 	var out []control.StillOpen
+	offline := l.offline()
 	for _, h := range l.server.Holders(block) {
-		line := control.LockWiFi
+		o := control.StillOpen{Lock: h.Door, Until: h.Until, Line: control.LockWiFi, Unsure: h.Unsure}
 		if h.Line {
-			line = control.LockSerial
+			o.Line, o.Until = control.LockSerial, time.Time{}
+			if i := slices.IndexFunc(l.cfg, func(c config.Lock) bool { return c.ID == h.Door }); i >= 0 && !offline[l.cfg[i].Serial.Device] {
+				o.Until = l.now().Add(lineFetch)
+			}
 		}
-		out = append(out, control.StillOpen{Lock: h.Door, Until: h.Until, Line: line, Unsure: h.Unsure})
+		out = append(out, o)
 	}
 	return out
 }

@@ -203,7 +203,13 @@ func TestWholeSerial(t *testing.T) {
 	w.hang()
 	id := w.give(1568, "vault")
 	soon(t, 20*time.Second, "the first table", func() bool { return w.opens(w.vault, card1568) })
-	w.ask("POST", "/v1/credentials/"+string(id)+"/state", map[string]any{"state": "revoked"}, nil)
+	var done struct {
+		StillOpens []control.StillOpen `json:"still_opens"`
+	}
+	w.ask("POST", "/v1/credentials/"+string(id)+"/state", map[string]any{"state": "revoked"}, &done)
+	if o := done.StillOpens; len(o) != 1 || o[0].Lock != "vault" || o[0].Line != control.LockSerial || o[0].Until.Sub(w.clock.Now()) > time.Minute {
+		t.Errorf("still open: %+v; it is online and hears of it in seconds", o)
+	}
 	soon(t, 10*time.Second, "the revocation", func() bool { return !w.opens(w.vault, card1568) })
 
 	w.ask("POST", "/v1/doors/vault/unlock", map[string]any{"for": "4s"}, nil)
