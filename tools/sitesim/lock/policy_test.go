@@ -98,7 +98,7 @@ func (w *world) overHTTP() {
 	for i := range w.locks {
 		if l := &w.locks[i]; l.device == "" {
 			h := lock.HTTP(s.URL, nil, l.sim.Serial(), unhex(w.t, siteKeyHex))
-			h.Clock = func() time.Time { return w.now }
+			h.Clock = w.now
 			l.caller.web = h
 		}
 	}
@@ -136,7 +136,7 @@ func (w *world) use(l *policyLock) {
 		w.tick()
 		n := w.r.IntN(len(w.cards))
 		if l.sim.Opens(w.cards[n].block) { // else the lock is in another mode afterwards
-			l.sim.Present(w.cards[n].block, w.now)
+			l.sim.Present(w.cards[n].block, w.now())
 		}
 	}
 	if w.r.IntN(8) == 0 {

@@ -74,7 +74,7 @@ func (w *world) near() time.Time {
 	if w.r.IntN(3) > 0 {
 		return time.Time{}
 	}
-	return w.now.Add(time.Duration(w.r.IntN(8*24*3600)-2*24*3600) * time.Second).Truncate(pick(w.r, time.Second, time.Hour))
+	return w.now().Add(time.Duration(w.r.IntN(8*24*3600)-2*24*3600) * time.Second).Truncate(pick(w.r, time.Second, time.Hour))
 }
 
 // function is norm, most times.
@@ -218,7 +218,7 @@ func (w *world) schedule(src site.Source, n int) {
 }
 
 func (w *world) holiday() {
-	first := w.now.In(w.zone).AddDate(0, 0, w.r.IntN(9)-1)
+	first := w.now().In(w.zone).AddDate(0, 0, w.r.IntN(9)-1)
 	h := site.Holiday{ID: site.HolidayID(fmt.Sprint("d", w.r.IntN(4))), First: site.DateOf(first), Last: site.DateOf(first.AddDate(0, 0, pick(w.r, 0, 0, 1, 3, 9))), Kind: w.r.IntN(4)}
 	w.apply(site.SourceOperator, fmt.Sprintf("holiday %v to %v kind %d", h.First, h.Last, h.Kind), store.PutHoliday{Holiday: h})
 }
@@ -290,7 +290,7 @@ func (w *world) hostFile(l *policyLock) {
 func (w *world) hostHolidays() *[]swordfish.Holiday {
 	out := []swordfish.Holiday{}
 	for range w.r.IntN(3) {
-		local := w.now.In(w.zone)
+		local := w.now().In(w.zone)
 		begin := time.Date(local.Year(), local.Month(), local.Day()+w.r.IntN(6)-1, pick(w.r, 0, 0, 12, w.r.IntN(24)), 0, 0, 0, w.zone)
 		out = append(out, swordfish.Holiday{Start: begin, End: begin.AddDate(0, 0, 1+w.r.IntN(2)), Action: swordfish.HolidayAction(w.r.IntN(3))})
 	}

@@ -13,9 +13,9 @@ import (
 // allowed reports whether the policy lets a card in, of any of the lengths that have
 // its block: a lock cannot tell them apart. supervised is let in with a second one.
 func (w *world) allowed(p *access.Policy, l *policyLock, n int, at time.Time) bool {
-	now := w.now
-	w.now = at // the store asks what holiday of the host it is
-	defer func() { w.now = now }()
+	now := w.now()
+	w.set(at) // the store asks what holiday of the host it is
+	defer w.set(now)
 	records, err := w.agent.store.LookupAt(l.door, w.cards[n].block, 0, nil)
 	if err != nil {
 		w.fail(l, "card %d: %v", n, err)
@@ -50,7 +50,7 @@ func (w *world) opens(l *policyLock, n int, at time.Time) bool {
 // moment is a time from now to before end, half of the times at an edge of a
 // schedule, of a record or of the day.
 func (w *world) moment(l *policyLock, n int, end time.Time) time.Time {
-	at := w.now.Add(time.Duration(w.r.Int64N(int64(end.Sub(w.now)))))
+	at := w.now().Add(time.Duration(w.r.Int64N(int64(end.Sub(w.now())))))
 	switch w.r.IntN(8) {
 	case 0, 1, 2:
 		minute := pick(w.r, 0, 480, 1020, 1320, 360)
@@ -67,8 +67,8 @@ func (w *world) moment(l *policyLock, n int, end time.Time) time.Time {
 			}
 		}
 	}
-	if at.Before(w.now) || !at.Before(end) {
-		return w.now
+	if at.Before(w.now()) || !at.Before(end) {
+		return w.now()
 	}
 	return at
 }
@@ -77,11 +77,11 @@ func (w *world) moment(l *policyLock, n int, end time.Time) time.Time {
 // and a few times for as long as its table is said to be good.
 func (w *world) check(l *policyLock) {
 	next := l.sim.NextCall()
-	if !next.After(w.now) || next.Sub(w.now) > 29*time.Hour {
-		w.fail(l, "the next call is in %s", next.Sub(w.now))
+	if !next.After(w.now()) || next.Sub(w.now()) > 29*time.Hour {
+		w.fail(l, "the next call is in %s", next.Sub(w.now()))
 	}
 	table, p := w.agent.tables[l.door], w.agent.policy()
-	if good := table.Good; !good.IsZero() && next.After(good.Add(2*time.Minute)) && next.After(w.now.Add(16*time.Minute)) {
+	if good := table.Good; !good.IsZero() && next.After(good.Add(2*time.Minute)) && next.After(w.now().Add(16*time.Minute)) {
 		w.fail(l, "the table is good until %v only, the next call is at %v", good.In(w.zone), next.In(w.zone))
 	}
 	whole := false
@@ -99,7 +99,7 @@ func (w *world) check(l *policyLock) {
 		}
 		end := next
 		if w.r.IntN(4) == 0 {
-			end = w.now.AddDate(0, 0, 10)
+			end = w.now().AddDate(0, 0, 10)
 		}
 		at := w.moment(l, n, end)
 		good := table.Good.IsZero() || at.Before(table.Good)

@@ -127,7 +127,7 @@ func (c *faultyCaller) send(ctx context.Context, method, path string, body []byt
 	if c.web != nil {
 		return c.web.Call(ctx, method, path, body)
 	}
-	token, err := lock.DeviceToken(l.sim.Serial(), unhex(c.w.t, siteKeyHex), c.w.now)
+	token, err := lock.DeviceToken(l.sim.Serial(), unhex(c.w.t, siteKeyHex), c.w.now())
 	if err != nil {
 		return 0, nil, nil, err
 	}
@@ -176,7 +176,7 @@ func (w *world) callIn(l *policyLock) {
 		if try < 3 {
 			w.randomFault(l)
 		}
-		res, err := l.sim.CallIn(w.t.Context(), l.caller, w.now)
+		res, err := l.sim.CallIn(w.t.Context(), l.caller, w.now())
 		l.sim.LoseAnswer(lock.LoseNothing)
 		w.listAudits(l)
 		w.seen["calls"]++
@@ -223,7 +223,7 @@ func (w *world) alert(l *policyLock) {
 	case 2:
 		l.caller.cutAt = pick(w.r, "before events", "events")
 	}
-	err := l.sim.Alert(w.t.Context(), l.caller, pick(w.r, "0700", "0721", "0540"), "0000", w.now)
+	err := l.sim.Alert(w.t.Context(), l.caller, pick(w.r, "0700", "0721", "0540"), "0000", w.now())
 	w.listAudits(l)
 	w.step("%s sends an alert: %v", l.door, err)
 	if cut := l.caller.cut; cut != "" {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"gatehouse/agent/access"
 	"gatehouse/agent/card"
@@ -59,7 +58,7 @@ func startAgent(t testing.TB, w *world, dir string) *agent {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	st, srep, err := store.Open(cfg, storeLog{log}, store.Options{Clock: w.clock, Now: func() time.Time { return w.now }})
+	st, srep, err := store.Open(cfg, storeLog{log}, store.Options{Clock: w.clock, Now: w.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +82,7 @@ func (a *agent) listen(t testing.TB) {
 	var err error
 	a.server, err = link.New(cfg, link.Deps{
 		Tables: a, Cards: sealer{a.store}, Events: events{a},
-		Clock: func() site.Clock { return site.Clock{Now: w.now, Trusted: true} },
+		Clock: func() site.Clock { return site.Clock{Now: w.now(), Trusted: true} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +109,7 @@ func (a *agent) policy() *access.Policy {
 // Table makes the table of a lock.
 func (a *agent) Table(ctx context.Context, door site.DoorID) (swordfish.Table, error) {
 	a.hook("table")
-	src := swordfish.Source{Profile: &a.w.lock(door).profile, Door: door, Now: a.w.now, Zone: a.w.zone, Policy: a.policy()}
+	src := swordfish.Source{Profile: &a.w.lock(door).profile, Door: door, Now: a.w.now(), Zone: a.w.zone, Policy: a.policy()}
 	for _, f := range a.store.Snapshot().Files {
 		if f.Door == door {
 			src.Host = &swordfish.HostLists{Schedules: f.Schedules, Holidays: f.Holidays, Auto: f.Auto}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ type world struct {
 	t      *testing.T
 	r      *rand.Rand
 	zone   *time.Location
-	now    time.Time
+	time   atomic.Pointer[time.Time] // the event log's writer asks it beside the test
 	auth   link.Auth
 	root   string
 	copies int
@@ -70,7 +71,7 @@ func newWorld(t *testing.T, r *rand.Rand) *world {
 	}
 	base := pick(r, time.Date(2026, 10, 22, 9, 0, 0, 0, time.UTC), time.Date(2026, 3, 25, 1, 0, 0, 0, time.UTC), time.Date(2026, 12, 22, 3, 0, 0, 0, time.UTC),
 		time.Date(2026, 3, 5, 3, 0, 0, 0, time.UTC), time.Date(2026, 10, 29, 3, 0, 0, 0, time.UTC))
-	w.now = base.Add(time.Duration(r.IntN(3*24*3600)) * time.Second)
+	w.set(base.Add(time.Duration(r.IntN(3*24*3600)) * time.Second))
 	for i, n := range lengths {
 		data := make([]byte, (n+7)/8)
 		data[0], data[1], data[2] = 0x5A, byte(i), 0x40
@@ -124,7 +125,13 @@ func (w *world) addLocks() {
 	}
 }
 
-func (w *world) clock() (time.Time, bool) { return w.now, true }
+// now is the world's time.
+func (w *world) now() time.Time { return *w.time.Load() }
+
+// set makes it at.
+func (w *world) set(at time.Time) { w.time.Store(&at) }
+
+func (w *world) clock() (time.Time, bool) { return w.now(), true }
 
 func (w *world) lock(door site.DoorID) *policyLock {
 	for i := range w.locks {
@@ -138,7 +145,7 @@ func (w *world) lock(door site.DoorID) *policyLock {
 
 // step notes what is done, for whoever has to read of a failure.
 func (w *world) step(format string, args ...any) {
-	w.steps = append(w.steps, w.now.In(w.zone).Format("Mon 2006-01-02 15:04:05 MST ")+fmt.Sprintf(format, args...))
+	w.steps = append(w.steps, w.now().In(w.zone).Format("Mon 2006-01-02 15:04:05 MST ")+fmt.Sprintf(format, args...))
 	if len(w.steps) > 60 {
 		w.steps = slices.Delete(w.steps, 0, 20)
 	}
@@ -176,28 +183,28 @@ func (w *world) fail(l *policyLock, format string, args ...any) {
 }
 
 // tick lets a moment pass, so that no two audits are of one second.
-func (w *world) tick() { w.now = w.now.Add(time.Duration(1+w.r.IntN(20)) * time.Second) }
+func (w *world) tick() { w.set(w.now().Add(time.Duration(1+w.r.IntN(20)) * time.Second)) }
 
 // pass lets time pass: to the night, over some nights, over a change of the clocks,
 // and seldom back.
 func (w *world) pass() {
-	from := w.now
+	from := w.now()
 	switch n := w.r.IntN(20); {
 	case n < 10:
-		w.now = w.now.Add(time.Duration(1+w.r.IntN(3*3600)) * time.Second)
+		w.set(w.now().Add(time.Duration(1+w.r.IntN(3*3600)) * time.Second))
 	case n < 15:
-		if next := w.locks[w.r.IntN(len(w.locks))].sim.NextCall(); next.After(w.now) {
-			w.now = next.Add(time.Duration(w.r.IntN(300)) * time.Second)
+		if next := w.locks[w.r.IntN(len(w.locks))].sim.NextCall(); next.After(w.now()) {
+			w.set(next.Add(time.Duration(w.r.IntN(300)) * time.Second))
 		}
 	case n < 19:
-		w.now = w.now.Add(time.Duration(w.r.IntN(4*24*3600)) * time.Second)
+		w.set(w.now().Add(time.Duration(w.r.IntN(4*24*3600)) * time.Second))
 	default:
 		if w.auth == link.AuthNone { // else tokens would go back
-			w.now = w.now.Add(-time.Duration(w.r.IntN(40*60)) * time.Second)
+			w.set(w.now().Add(-time.Duration(w.r.IntN(40*60)) * time.Second))
 		}
 	}
 	w.tick()
-	w.step("time passed: %s", w.now.Sub(from))
+	w.step("time passed: %s", w.now().Sub(from))
 }
 
 // apply makes a change. One that is refused changes nothing, and is none.
