@@ -245,10 +245,10 @@ func (w *world) stray(l *policyLock) {
 		l.sim.Reset()
 		w.seen["resets"]++
 		w.step("%s is reset", l.door)
-	case n == 1:
+	case n == 1, n <= 3 && l.saved == nil:
 		w.save(l)
 		return
-	case n <= 3 && l.saved != nil:
+	case n <= 3:
 		// Of a lock that has a newer table than it says nobody knows but those files.
 		if l.sim.Torn() {
 			return
