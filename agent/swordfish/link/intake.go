@@ -10,37 +10,39 @@ import (
 	"gatehouse/agent/swordfish"
 )
 
-// readUpload reads the body of an audit or alert and hides its cards. A status
-// other than 0 is the answer.
-func readUpload(body []byte) (up swordfish.Upload, cards []swordfish.HiddenCard, status int, err error) {
-	up, err = swordfish.ReadUpload(body)
+// intakeOf reads the body of an audit or alert, hides its cards and takes the lock's
+// turn, for record to give back. heard is what repeats compare. Where ok is false the
+// reply is the answer, and nobody has the turn.
+func (s *Server) intakeOf(ctx context.Context, l *lock, body []byte) (in intake, up swordfish.Upload, heard []heard, _ reply, ok bool) {
+	up, err := swordfish.ReadUpload(body)
 	switch {
 	case errors.Is(err, swordfish.ErrOverLimit):
-		return up, nil, http.StatusRequestEntityTooLarge, err
+		return in, up, nil, s.refuse(l, http.StatusRequestEntityTooLarge, err), false
 	case err != nil:
-		return up, nil, http.StatusBadRequest, err
+		return in, up, nil, s.refuse(l, http.StatusBadRequest, err), false
 	}
+	var cards []swordfish.HiddenCard
 	up.Audits, cards = swordfish.Hide(up.Audits)
-	return up, cards, 0, nil
+	st, err := s.begin(ctx, l)
+	if err != nil {
+		return in, up, nil, s.busy(l, err), false
+	}
+	in = intake{s: s, l: l, clock: s.deps.Clock(), tags: s.tags(cards), st: st}
+	return in, up, heardOf(up.Audits, in.tags), reply{}, true
 }
 
 // audit takes an upload: 201 when something of it was new and is on disk, 202 when
 // nothing was.
 func (s *Server) audit(ctx context.Context, l *lock, body []byte) reply {
-	up, cards, status, err := readUpload(body)
-	if status != 0 {
-		return s.refuse(l, status, err)
+	in, up, heard, out, ok := s.intakeOf(ctx, l, body)
+	if !ok {
+		return out
 	}
-	st, err := s.begin(ctx, l)
-	if err != nil {
-		return s.busy(l, err)
-	}
-	in := intake{s: s, l: l, clock: s.deps.Clock(), tags: s.tags(cards), st: st}
-	isNew, next := st.history.upload(heardOf(up.Audits, in.tags))
+	isNew, next := in.st.history.upload(heard)
 	for i := range up.Audits {
 		in.add(i, &up.Audits[i], isNew[i], false)
 	}
-	in.moved = len(in.events) > 0 || !next.same(&st.history)
+	in.moved = len(in.events) > 0 || !next.same(&in.st.history)
 	if v, err := swordfish.ParseVersion(up.Version); err == nil {
 		in.has = v
 	}
@@ -55,16 +57,11 @@ func (s *Server) audit(ctx context.Context, l *lock, body []byte) reply {
 
 // alert takes what a lock sends at once.
 func (s *Server) alert(ctx context.Context, l *lock, body []byte) reply {
-	up, cards, status, err := readUpload(body)
-	if status != 0 {
-		return s.refuse(l, status, err)
+	in, up, heard, out, ok := s.intakeOf(ctx, l, body)
+	if !ok {
+		return out
 	}
-	st, err := s.begin(ctx, l)
-	if err != nil {
-		return s.busy(l, err)
-	}
-	in := intake{s: s, l: l, clock: s.deps.Clock(), tags: s.tags(cards), st: st}
-	isNew, next, moved := st.history.alert(heardOf(up.Audits, in.tags), in.clock.Now)
+	isNew, next, moved := in.st.history.alert(heard, in.clock.Now)
 	for i := range up.Audits {
 		in.add(i, &up.Audits[i], isNew[i], true)
 	}
