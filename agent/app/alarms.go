@@ -55,6 +55,7 @@ type alarmBook struct {
 	path  string
 	log   eventReader
 	ready chan struct{}
+	once  sync.Once // for ready
 
 	mu    sync.Mutex // guards following
 	state alarmState
@@ -101,7 +102,7 @@ func (b *alarmBook) known() site.EventSeq {
 // Run follows the log until ctx ends. Then it keeps its position: a log that was
 // cut short below it is found at the next start.
 func (b *alarmBook) Run(ctx context.Context) error {
-	close(b.ready)
+	b.once.Do(func() { close(b.ready) })
 	// Without room on the disk the position is older, which does no harm.
 	defer func() { _ = b.save() }()
 	for {

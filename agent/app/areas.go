@@ -38,6 +38,7 @@ type areaBook struct {
 	order   sync.Mutex    // one entry and its event at a time: the log has them in the order in which they were made
 	changed chan struct{} // capacity 1
 	ready   chan struct{}
+	once    sync.Once // for ready
 }
 
 // areaFile is the content of the file.
@@ -145,7 +146,7 @@ func (b *areaBook) touch() {
 
 // Run keeps the file up to date until ctx ends, and once more then.
 func (b *areaBook) Run(ctx context.Context) error {
-	close(b.ready)
+	b.once.Do(func() { close(b.ready) })
 	tick := time.NewTicker(areaSaveEvery)
 	defer tick.Stop()
 	for {
