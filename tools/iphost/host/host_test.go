@@ -209,7 +209,8 @@ func TestRoot(t *testing.T) {
 }
 
 func TestBrokerOne(t *testing.T) {
-	n := start(t, nil)
+	// Seven megabytes under the race detector take seconds on a busy machine.
+	n := start(t, func(c *host.Config) { c.Timeout = 30 * time.Second })
 	token := n.site()
 	g := n.connect(n.gateway(serialA))
 	diff(t, "subscription", []string{`{"subscriptionId":1,"subscription":[{"source":"gateway","eventingEnabled":true,"subscriptionBody":{}},{"source":"edgeDevice","eventingEnabled":true,"subscriptionBody":{}}]}`}, g.Subscriptions())

@@ -97,6 +97,9 @@ func (w *world) check(l *policyLock) {
 		for try := 0; try < 8 && i%2 == 0 && !slices.Contains(blocks, [16]byte(w.cards[n].block)); try++ {
 			n = w.r.IntN(len(w.cards)) // one that the lock has, if it has any
 		}
+		for try := 0; try < 8 && i%4 == 1 && len(table.Losses) > 0 && !w.lost(l, n, table); try++ {
+			n = w.r.IntN(len(w.cards)) // one that lost something
+		}
 		end := next
 		if w.r.IntN(4) == 0 {
 			end = w.now().AddDate(0, 0, 10)
