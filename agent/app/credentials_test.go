@@ -46,6 +46,22 @@ func TestLocalCredentials(t *testing.T) {
 	if status, _ := r.https("GET", "/gateway/time", second); status != 200 {
 		t.Errorf("the last password: %d", status)
 	}
+	issued := func() (out []control.TokenStatus) {
+		var list []control.TokenStatus
+		r.must(r.ask("GET", "/v1/tokens", nil, &list))
+		for _, i := range list {
+			if i.Name == "gateway" && i.State == "valid" {
+				out = append(out, i)
+			}
+		}
+		return out
+	}
+	if list := issued(); len(list) != 1 {
+		t.Errorf("%d of the passwords are valid", len(list))
+	} else {
+		r.must(r.ask("POST", "/v1/tokens/"+list[0].ID+"/revoke", nil, nil))
+	}
+	second = get() // the one before was ended by an operator
 	if status := put(first); status != 400 {
 		t.Errorf("an old password was put: %d", status)
 	}

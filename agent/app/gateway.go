@@ -50,6 +50,7 @@ func (a *App) openGateway() {
 			source, kind, device, _, body, ok := g.Convert(e)
 			return uplink.Message{Source: uplink.Source(source), Type: kind, DeviceID: device, Body: body}, ok
 		},
+		NewLog: announceLog(a.cfg.Site.Zone),
 		Began: func(s uplink.Source) {
 			a.spool.Register(append(a.consumers(), map[uplink.Source]string{
 				uplink.SourceGateway: cursorGateway, uplink.SourceEdgeDevice: cursorEdgeDevice}[s])...)
@@ -103,7 +104,9 @@ func (a *App) localCredentials() func(context.Context) (usr, pwd string, err err
 		mu.Lock()
 		defer mu.Unlock()
 		if last != "" {
-			if _, err := a.tokens.RevokeToken(ctx, last, localUser); err != nil && !errors.Is(err, control.ErrNotFound) {
+			// An operator may have ended it: then it is refused, or not found any more.
+			_, err := a.tokens.RevokeToken(ctx, last, localUser)
+			if err != nil && !errors.Is(err, control.ErrNotFound) && !errors.Is(err, control.ErrRefused) {
 				return "", "", fmt.Errorf("%w: %w", gateway.ErrNotReady, err)
 			}
 			last = ""

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gatehouse/agent/control"
 	"gatehouse/agent/site"
@@ -77,7 +78,7 @@ func (a *App) newUplink(handle uplink.Handler, events uplink.Events) (*certs.Pin
 	}
 	client, err := uplink.New(uplink.Config{
 		ServerURL: a.cfg.Uplink.ServerURL, Serial: serial, Key: uplink.SiteKey(a.cfg.Site.Key),
-		FromOldest: a.cfg.Uplink.FromOldest, Zone: a.cfg.Site.Zone, Proxy: proxy, KeepAlive: a.cfg.Uplink.KeepAlive,
+		FromOldest: a.cfg.Uplink.FromOldest, Proxy: proxy, KeepAlive: a.cfg.Uplink.KeepAlive,
 	}, uplink.Deps{
 		Root: pinnedRoot{pin}, Handler: handle, Events: events, Keep: smallFile(filepath.Join(a.cfg.StateDir, "uplink.json")),
 		Clock: now, Health: a.health, Log: a.log,
@@ -98,6 +99,15 @@ func (a *App) uplinkConsumers() (out []string) {
 		}
 	}
 	return out
+}
+
+// announceLog is uplink.NewLogMessage with the time as the site's wall clock shows
+// it, as all other audits have it.
+func announceLog(zone *time.Location) func(uplink.Source, uplink.Serial, site.Event) uplink.Message {
+	return func(source uplink.Source, gateway uplink.Serial, first site.Event) uplink.Message {
+		first.Time = first.Time.In(zone)
+		return uplink.NewLogMessage(source, gateway, first)
+	}
 }
 
 func (l *ipLink) addTo(g *task.Group) {
