@@ -239,7 +239,7 @@ func (d *doorDecider) settle(dec access.Decision, req *access.Request, p door.Pr
 			dec.Outcome, dec.Reason = access.Refused, r
 		}
 	}
-	out := door.Decision{Decision: dec, Out: d.areas.leadsOut(p.Reader)}
+	out := door.Decision{Decision: dec, Out: d.areas.leadsOut(p.Reader), Alone: first == nil}
 	if dec.Outcome == access.Granted && first != nil {
 		out.Completes = true
 	}

@@ -136,3 +136,44 @@ func TestLockdownAtTwoPersons(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstDoesNotPass: who waits for a second person is not let in by one who came
+// by a PIN and opens nothing, nor when he may not pass any more.
+func TestFirstDoesNotPass(t *testing.T) {
+	s := newRulesSite(t, "occupancy: 9")
+	text := fmt.Sprintf(rulesSettings, "occupancy: 9")
+	s.settings(strings.Replace(text, "door: vault, wiegand", "door: vault, mode: card_pin, wiegand", 1))
+	r := s.start()
+	r.enrolPINs("Ada,H10301,77,1568,4711,,supervised,shed;vault", "Bob,H10301,77,1570,1234,,lockdown,vault", "Cem,H10301,55,10984,2345,,,shed")
+	ada := func(reader string) {
+		r.show(reader, adaCard)
+		r.keys(reader, "4711#")
+		time.Sleep(100 * time.Millisecond) // waiting is no event
+	}
+	granted := func(name string) bool {
+		for _, ev := range r.events(site.KindAccess) {
+			if ev.Holder == name && ev.Reason.Grants() {
+				return true
+			}
+		}
+		return false
+	}
+
+	ada("vault-in")
+	r.show("vault-in", otherCard)
+	r.keys("vault-in", "1234#")
+	r.waitEvent("the lockdown", site.KindMode, func(ev site.Event) bool { return ev.Door == "vault" && ev.Mode == "lockdown" })
+	end := r.waitEvent("her end", site.KindAccess, func(ev site.Event) bool { return ev.Holder == "Ada" })
+	if !granted("Bob") || granted("Ada") {
+		t.Errorf("lockdown: %+v", r.events(site.KindAccess))
+	}
+
+	ada("shed-in")
+	r.show("shed-in", "1b957440")
+	r.must(r.ask(http.MethodPost, "/v1/credentials/"+string(end.Credential)+"/state", map[string]string{"state": "revoked"}, nil))
+	r.keys("shed-in", "2345#")
+	r.waitEvent("the other", site.KindAccess, func(ev site.Event) bool { return ev.Holder == "Cem" && ev.Reason == site.ReasonGranted })
+	if granted("Ada") {
+		t.Errorf("revoked: %+v", r.events(site.KindAccess))
+	}
+}

@@ -143,7 +143,7 @@ func (d Decision) input(p Presented, w *waiting) Input {
 	switch d.Outcome {
 	case access.Granted:
 		g := Grant{Access: a, ADA: d.ada(), Function: d.Function(), Duress: d.Duress, Settles: settles}
-		if f := w.first(); f != nil && d.Completes {
+		if f := w.first(); f != nil && d.Completes && !d.Alone {
 			first := f.Decision.access(f.Presented)
 			first.Reason = site.ReasonGranted
 			g.First, g.FirstDuress, g.ADA = &first, f.Decision.Duress, g.ADA || f.Decision.ada()

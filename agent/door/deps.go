@@ -34,7 +34,10 @@ type Decision struct {
 	// (right or wrong), or this is the second person. Whoever waited waits no
 	// longer, and when the first of two persons waited both pass.
 	Completes bool
-	Out       bool // the reader leads out: who passes there is not the first person in
+	// Alone: nobody passes with this one. Who waits for a second person waits on:
+	// he may not pass any more, or what came by a PIN opens nothing.
+	Alone bool
+	Out   bool // the reader leads out: who passes there is not the first person in
 }
 
 // Pending is what waits at a door.

@@ -52,10 +52,12 @@ func (k *keypad) Decide(p door.Presented, w *door.Pending, _ site.Mode) door.Dec
 	switch {
 	case kind == "bad":
 		out.Reason = site.ReasonRevoked
-	case (kind == "pin" || kind == "both") && !pin:
+	case (kind == "pin" || kind == "both" || kind == "lone") && !pin:
 		out.Outcome, out.Reason = access.Waiting, site.ReasonPINRequired
 	case pin && string(p.PIN) != "4711":
 		out.Reason = site.ReasonPINWrong
+	case kind == "lone":
+		out.Outcome, out.Reason, out.Alone = access.Granted, site.ReasonGranted, true
 	case first != nil && first.Decision.Credential.ID != k.record.ID && kind != "two":
 		out.Outcome, out.Reason, out.Completes = access.Granted, site.ReasonGranted, true
 	case kind == "two" || kind == "both":
@@ -159,6 +161,13 @@ func TestPending(t *testing.T) {
 			"one who needs one himself takes his place", []show{{"in", "two-a", ""}, {"in", "two-b", ""}, {"in", "c", ""}},
 			[]string{"access second_person_required two-a", "access granted two-b", "access second person granted c", "unused granted c"},
 			[]string{"in two-a", "in two-b <- two-a second_person_required", "in c <- two-b second_person_required"},
+		},
+		{
+			"one who passes alone by a PIN does not end the wait", []show{{"in", "two-a", ""}, {"in", "lone-b", ""}, {"in", "", "4711"}},
+			[]string{"access granted lone-b", "unused granted lone-b", "access second_person_required two-a"},
+			[]string{
+				"in two-a", "in lone-b <- two-a second_person_required", "in pin <- lone-b pin_required <- two-a second_person_required",
+			},
 		},
 		{
 			"a PIN, a second person, and his PIN", []show{{"in", "both-a", ""}, {"in", "", "4711"}, {"in", "pin-b", ""}, {"in", "", "4711"}},
