@@ -14,27 +14,64 @@ const (
 	readBytes    = 1 << 20
 )
 
-// gather collects the audits of devices that were not deleted, oldest first, and
-// notes how far each was read.
-func (g *Gateway) gather(ctx context.Context, list []*link) (map[site.DoorID][]audit, error) {
-	out := make(map[site.DoorID][]audit, len(list))
-	from := make(map[site.DoorID]site.EventSeq, len(list))
-	start := g.deps.Log.Last() + 1
-	end := start - 1
+// gathering is one reading of the log for the audits of some devices.
+type gathering struct {
+	from        map[site.DoorID]site.EventSeq // of each device that is asked for
+	next, end   site.EventSeq                 // everything before next was read
+	out         map[site.DoorID][]audit
+	first, last map[site.DoorID]site.EventSeq // of out
+	total, full int
+}
+
+// begin finds from where on each device's audits are to be read.
+func (g *Gateway) begin(list []*link) *gathering {
+	r := &gathering{from: map[site.DoorID]site.EventSeq{}, out: map[site.DoorID][]audit{},
+		first: map[site.DoorID]site.EventSeq{}, last: map[site.DoorID]site.EventSeq{}}
+	r.end = g.deps.Log.Last()
+	r.next = r.end + 1
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, l := range list {
-		out[l.Door] = []audit{}
-		from[l.Door] = max(g.links.deleted(l.Door)+1, g.seen[l.Door])
-		start = min(start, from[l.Door])
+		r.out[l.Door] = []audit{}
+		r.from[l.Door] = max(g.links.deleted(l.Door)+1, g.seen[l.Door])
+		r.next = min(r.next, r.from[l.Door])
 	}
-	g.mu.Unlock()
-	start = max(start, g.deps.Log.First())
-	last := map[site.DoorID]site.EventSeq{}
-	first := map[site.DoorID]site.EventSeq{}
-	total, full := 0, 0
-	next := start
-	for next <= end && total < maxAllAudits && full < len(list) {
-		events, err := g.deps.Log.Read(ctx, next, readEvents, readBytes)
+	r.next = max(r.next, g.deps.Log.First())
+	return r
+}
+
+// add takes an event.
+func (r *gathering) add(g *Gateway, e *site.Event) {
+	r.next = e.Seq + 1
+	at, asked := r.from[e.Door]
+	if !asked || e.Seq < at || e.Seq > r.end || len(r.out[e.Door]) == maxAudits || r.total == maxAllAudits {
+		return
+	}
+	source, a, ok := g.auditOf(e)
+	if !ok || source != sourceEdge {
+		return
+	}
+	if r.first[e.Door] == 0 {
+		r.first[e.Door] = e.Seq
+	}
+	r.out[e.Door] = append(r.out[e.Door], a)
+	if r.total++; len(r.out[e.Door]) == maxAudits {
+		r.full++
+	}
+	r.last[e.Door] = e.Seq
+}
+
+// gather collects the audits of devices that were not deleted, oldest first, and
+// notes how far each was read. When its time is over it returns what it has; with
+// nothing that is an error, and the next call goes on from there.
+func (g *Gateway) gather(ctx context.Context, list []*link) (map[site.DoorID][]audit, error) {
+	r := g.begin(list)
+	var late error
+	for r.next <= r.end && r.total < maxAllAudits && r.full < len(list) {
+		events, err := g.deps.Log.Read(ctx, r.next, readEvents, readBytes)
+		if late = ctx.Err(); late != nil {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -42,36 +79,22 @@ func (g *Gateway) gather(ctx context.Context, list []*link) (map[site.DoorID][]a
 			break
 		}
 		for i := range events {
-			e := &events[i]
-			next = e.Seq + 1
-			at, asked := from[e.Door]
-			if !asked || e.Seq < at || e.Seq > end || len(out[e.Door]) == maxAudits || total == maxAllAudits {
-				continue
-			}
-			source, a, ok := g.auditOf(e)
-			if !ok || source != sourceEdge {
-				continue
-			}
-			if first[e.Door] == 0 {
-				first[e.Door] = e.Seq
-			}
-			out[e.Door] = append(out[e.Door], a)
-			if total++; len(out[e.Door]) == maxAudits {
-				full++
-			}
-			last[e.Door] = e.Seq
+			r.add(g, &events[i])
 		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, l := range list {
-		if seq := last[l.Door]; seq != 0 {
-			g.read[l.Door], g.seen[l.Door] = max(seq, g.read[l.Door]), first[l.Door]
+		if seq := r.last[l.Door]; seq != 0 {
+			g.read[l.Door], g.seen[l.Door] = max(seq, g.read[l.Door]), r.first[l.Door]
 		} else {
-			g.seen[l.Door] = max(g.seen[l.Door], min(next, end+1))
+			g.seen[l.Door] = max(g.seen[l.Door], min(r.next, r.end+1))
 		}
 	}
-	return out, nil
+	if r.total > 0 {
+		late = nil
+	}
+	return r.out, late
 }
 
 func (g *Gateway) getAudits(ctx context.Context, r *request) reply {

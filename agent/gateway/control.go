@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -93,24 +94,31 @@ func (g *Gateway) control(ctx context.Context, r *request) reply {
 	return reply{status: 200}
 }
 
-// controlAll orders the same of all devices. Each is ordered, whatever another one
-// answers; the answer is the first that was not 200, and says how many did it.
+// controlAll orders the same of all devices at once: no door waits for a lock on a
+// line that is slow. Each is ordered, whatever another one answers; the answer is the first that was not 200, and says how many did it.
 func (g *Gateway) controlAll(ctx context.Context, r *request) reply {
 	c, fault := parseControl([]byte(r.body))
 	if fault != "" {
 		return message(400, fault)
 	}
-	var first error
-	all, done := g.links.all(), 0
-	for _, l := range all {
-		err := fmt.Errorf("%w: %s", ErrInvalid, noLine)
-		if l.live() {
-			err = g.deps.Site.Command(ctx, l.Door, c)
+	all := g.links.all()
+	errs := make([]error, len(all))
+	var work sync.WaitGroup
+	for i, l := range all {
+		if !l.live() {
+			errs[i] = fmt.Errorf("%w: %s", ErrInvalid, noLine)
+			continue
 		}
+		work.Go(func() { errs[i] = g.deps.Site.Command(ctx, l.Door, c) })
+	}
+	work.Wait()
+	var first error
+	done := 0
+	for i, err := range errs {
 		if err == nil {
 			done++
 		} else if first == nil {
-			first = fmt.Errorf("%s: %w", l.linkID, err)
+			first = fmt.Errorf("%s: %w", all[i].linkID, err)
 		}
 	}
 	if first != nil {

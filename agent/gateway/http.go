@@ -1,14 +1,20 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"gatehouse/agent/swordfish"
 )
+
+// commandTime bounds a request over HTTP, so that its answer is there within 30 s
+// (engage.md section 3); that of the uplink has the same bound.
+const commandTime = 27 * time.Second
 
 // Handler answers the same requests over HTTP. check says whether the caller may; its
 // error is not told to him. Mount it at /gateway/ and /edgeDevices; the caller sets
@@ -24,10 +30,15 @@ func (g *Gateway) Handler(check func(r *http.Request) error) http.Handler {
 		if _, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, swordfish.MaxFile)); err != nil {
 			if _, is := errors.AsType[*http.MaxBytesError](err); is {
 				send(w, message(http.StatusRequestEntityTooLarge, swordfish.ErrTooLarge.Error()))
+				return
 			}
-			return // the caller has gone
+			// The caller may be there still: without an answer it would read 200.
+			send(w, message(http.StatusBadRequest, "The body cannot be read: it is cut short, or too slow"))
+			return
 		}
-		send(w, g.serve(r.Context(), r.Method, r.URL.Path, body.String(), true))
+		ctx, cancel := context.WithTimeout(r.Context(), commandTime)
+		defer cancel()
+		send(w, g.serve(ctx, r.Method, r.URL.Path, body.String(), true))
 	})
 }
 
