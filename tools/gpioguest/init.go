@@ -137,6 +137,11 @@ func serve(path string) error {
 	if err != nil {
 		return err
 	}
+	return obeyAll(port)
+}
+
+// obeyAll does what it is told on port, and says first that it is ready.
+func obeyAll(port io.ReadWriter) error {
 	h := &host{port: port, programs: make(map[int]*os.Process)}
 	h.say(word{Ready: true})
 	in := bufio.NewScanner(port)
