@@ -240,6 +240,15 @@ func TestStillOpensText(t *testing.T) {
 		t.Error(got)
 	}
 	a.must("credential", "add", "--holder", "Gil", "--bits", "8:05", "--right", "front")
+	if _, err := a.store.Apply(t.Context(), "cli", store.Change{Source: site.SourceOperator, Ops: []store.Op{
+		store.AddRight{ID: site.CredentialID(id("Gil")), Right: site.Right{Door: "room5"}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	a.locks.call(t, "room5", "vault")
+	if got := lines(a.must("right", "remove", id("Gil"), "room5")); got[len(got)-1] != "room5 still opens for it by the rights it had until its next call, about 2099-11-23 02:10" {
+		t.Error(got)
+	}
 	for _, tt := range []struct {
 		lock  site.DoorID
 		until time.Time

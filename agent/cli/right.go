@@ -27,7 +27,7 @@ func rightAddCommand(e *env) *cobra.Command {
 
 func rightRemoveCommand(e *env) *cobra.Command {
 	return &cobra.Command{Use: "remove CREDENTIAL RIGHT...", Short: "Take rights away from a credential", Args: cobra.MinimumNArgs(2),
-		Long: "Takes rights away that a credential has by itself, not those of its levels.\n" + rightHelp,
+		Long: "Takes rights away that a credential has by itself, not those of its levels. Locks\nkeep their own copy: those that still open by what was taken are named, and until\nwhen (still_opens with --json).\n" + rightHelp,
 		RunE: e.changeRights(func(rights []site.Right) control.RightsChange { return control.RightsChange{Remove: rights} })}
 }
 
@@ -42,11 +42,17 @@ func (e *env) changeRights(change func([]site.Right) control.RightsChange) func(
 		if len(rights) == 0 {
 			return usagef("name a right: DOOR or DOOR@SCHEDULE")
 		}
-		var v control.CredentialView
-		if err := c.Do(ctx, http.MethodPost, credentialPath(args[0], "/rights"), change(rights), &v); err != nil {
+		var a control.StateAnswer
+		if err := c.Do(ctx, http.MethodPost, credentialPath(args[0], "/rights"), change(rights), &a); err != nil {
 			return err
 		}
-		return e.say(v, "%s has rights: %s", named(v), orDash(control.FormatRights(v.Rights)))
+		if e.json {
+			return e.printJSON(a)
+		}
+		if err := e.say(nil, "%s has rights: %s", named(a.CredentialView), orDash(control.FormatRights(a.Rights))); err != nil {
+			return err
+		}
+		return e.showStillOpens(a.StillOpens, "it by the rights it had")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"gatehouse/agent/site"
 	"gatehouse/store"
@@ -18,7 +19,8 @@ type CredentialView struct {
 
 // StateAnswer is what became of a credential, and which locks do not know it
 // yet: they keep their own copy of the rights and open until they call. One that
-// was made active has none.
+// was made active has none; of one from which rights were taken they are the locks
+// that those rights name.
 type StateAnswer struct {
 	CredentialView
 	StillOpens []StillOpen `json:"still_opens"`
@@ -253,7 +255,7 @@ func (s *server) changeRights(w http.ResponseWriter, r *http.Request) error {
 	case len(in.Add) == 0:
 		fault = ErrRefused
 	}
-	return s.answerChanged(w, r, fault, func(id site.CredentialID) []store.Op {
+	return s.answerRights(w, r, fault, in.Remove, func(id site.CredentialID) []store.Op {
 		var ops []store.Op
 		for _, v := range in.Remove {
 			ops = append(ops, store.RemoveRight{ID: id, Right: v})
@@ -272,9 +274,25 @@ func (s *server) removeRight(w http.ResponseWriter, r *http.Request) error {
 	if in.Door == "" {
 		return fieldError("door", "is missing")
 	}
-	return s.answerChanged(w, r, ErrRefused, func(id site.CredentialID) []store.Op {
+	return s.answerRights(w, r, ErrRefused, []site.Right{in}, func(id site.CredentialID) []store.Op {
 		return []store.Op{store.RemoveRight{ID: id, Right: in}}
 	})
+}
+
+// answerRights changes rights and answers with the credential, and with the locks
+// among the doors of those that are gone that still open by them.
+func (s *server) answerRights(w http.ResponseWriter, r *http.Request, fault error, gone []site.Right, ops func(site.CredentialID) []store.Op) error {
+	out, err := s.changed(r, fault, ops)
+	if err != nil {
+		return err
+	}
+	answer := StateAnswer{out, []StillOpen{}}
+	if len(gone) > 0 {
+		answer.StillOpens = slices.DeleteFunc(s.stillOpens(out.ID), func(o StillOpen) bool {
+			return !slices.ContainsFunc(gone, func(v site.Right) bool { return v.Door == o.Lock })
+		})
+	}
+	return ok(w, answer)
 }
 
 func (s *server) setLevels(w http.ResponseWriter, r *http.Request) error {
@@ -291,16 +309,21 @@ func (s *server) setLevels(w http.ResponseWriter, r *http.Request) error {
 
 // answerChanged makes one change of the path's credential and answers with it.
 func (s *server) answerChanged(w http.ResponseWriter, r *http.Request, fault error, ops func(site.CredentialID) []store.Op) error {
-	st, c, err := s.ownCredential(r)
-	if err != nil {
-		return err
-	}
-	if _, err := s.change(r, st, fault, ops(c.ID)...); err != nil {
-		return err
-	}
-	out, err := view(st, c.ID)
+	out, err := s.changed(r, fault, ops)
 	if err != nil {
 		return err
 	}
 	return ok(w, out)
+}
+
+// changed makes one change of the path's credential and returns what it is then.
+func (s *server) changed(r *http.Request, fault error, ops func(site.CredentialID) []store.Op) (CredentialView, error) {
+	st, c, err := s.ownCredential(r)
+	if err != nil {
+		return CredentialView{}, err
+	}
+	if _, err := s.change(r, st, fault, ops(c.ID)...); err != nil {
+		return CredentialView{}, err
+	}
+	return view(st, c.ID)
 }

@@ -193,6 +193,32 @@ func TestStillOpens(t *testing.T) {
 	}
 }
 
+// TestStillOpensRight: a right that is taken away names the lock that it was for,
+// where that has the card, and no other lock.
+func TestStillOpensRight(t *testing.T) {
+	_, room, a := lockHouse(t)
+	path := "/v1/credentials/" + string(a.addAda().ID) + "/rights"
+	must[control.StateAnswer](a, "POST", path, `{"add":[{"door":"room5"},{"door":"vault"}]}`)
+	room.call(t, "room5", "vault")
+	wifi := []control.StillOpen{{Lock: "room5", Until: night.AddDate(0, 0, 1), Line: control.LockWiFi}}
+	for _, tt := range []struct {
+		name, method, path, body string
+		want                     []control.StillOpen
+	}{
+		{"a right that is given names none", "POST", path, `{"add":[{"door":"shed"}]}`, []control.StillOpen{}},
+		{"one at a door of this board names none", "POST", path, `{"remove":[{"door":"shed"}]}`, []control.StillOpen{}},
+		{"one at a lock names that lock", "POST", path, `{"remove":[{"door":"room5"}]}`, wifi},
+		{"the other form does so too", "DELETE", path + "?door=vault", "", []control.StillOpen{{Lock: "vault", Line: control.LockSerial}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := &api{t, a.h}
+			if d := cmp.Diff(tt.want, must[control.StateAnswer](a, tt.method, tt.path, tt.body).StillOpens); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
 func lockIDs(list []control.StillOpen) []site.DoorID {
 	var out []site.DoorID
 	for _, o := range list {
