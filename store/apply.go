@@ -197,15 +197,35 @@ func (s *Store) clearOutbox(tx *bbolt.Tx) error {
 }
 
 // writeLog appends the events of the outbox in order, up to and with change n,
-// and returns the place of n (0 when somebody else wrote it).
-func (s *Store) writeLog(ctx context.Context, n uint64) (seq site.EventSeq, err error) {
+// and returns the place of n (0 when somebody else wrote it). The end of ctx ends
+// the wait alone: what was given to the log may still get its place there, so
+// nobody gives it again before the log has answered.
+func (s *Store) writeLog(ctx context.Context, n uint64) (site.EventSeq, error) {
 	if err := hold(ctx, s.logger); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrNotLogged, err)
 	}
-	defer func() { <-s.logger }()
 	if s.logged.Load() >= n {
+		<-s.logger
 		return 0, nil
 	}
+	var at site.EventSeq
+	done := make(chan error, 1)
+	go func() { // ends with the log's answer, which comes at the latest when the log is closed
+		var err error
+		at, err = s.writeOutbox(context.WithoutCancel(ctx), n)
+		<-s.logger
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return at, err
+	case <-ctx.Done():
+		return 0, fmt.Errorf("%w: %w", ErrNotLogged, ctx.Err())
+	}
+}
+
+// writeOutbox is writeLog's work. The logger is held.
+func (s *Store) writeOutbox(ctx context.Context, n uint64) (seq site.EventSeq, err error) {
 	var list []pending
 	err = s.policy.view(func(tx *bbolt.Tx) (err error) {
 		list, err = readEvents(tx, bucketOutbox, s.logged.Load())

@@ -29,7 +29,8 @@ type Config struct {
 // Log is the event log as the store needs it. store/spool is one. All methods
 // may be called from any goroutine.
 type Log interface {
-	// Append gives the event its place and returns when it is durable.
+	// Append gives the event its place and returns when it is durable. Where ctx
+	// ends first, the event may still get its place.
 	Append(ctx context.Context, e site.Event) (site.EventSeq, error)
 	// Last returns the highest sequence number given, 0 for none.
 	Last() site.EventSeq

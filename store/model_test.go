@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/site"
@@ -394,6 +397,48 @@ func TestNonceOnce(t *testing.T) {
 	if seen, err := s.Version2Seen("shed"); passed != 1 || !seen || err != nil {
 		t.Errorf("%d passed, seen %v, %v", passed, seen, err)
 	}
+}
+
+// TestOutboxOnce: a caller that does not wait for a slow log, and what comes after
+// him, do not bring an event into the log twice.
+func TestOutboxOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &storetest.Log{}
+		s, _ := openStore(t, t.TempDir(), l)
+		release := l.Hold()
+		impatient, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() {
+			_, err := s.Apply(impatient, "test", store.Change{Source: site.SourceOperator, Ops: []store.Op{office()}})
+			left <- err
+		}()
+		synctest.Wait() // for the log
+		leave()
+		if err := <-left; !errors.Is(err, store.ErrNotLogged) || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		after := make(chan error, 2)
+		go func() { after <- s.CatchUp(t.Context()) }()
+		go func() {
+			_, err := s.Apply(t.Context(), "test", store.Change{Source: site.SourceOperator, Ops: []store.Op{store.PutHolder{Name: "Ada"}}})
+			after <- err
+		}()
+		synctest.Wait()
+		release()
+		for range 2 {
+			if err := <-after; err != nil {
+				t.Error(err)
+			}
+		}
+		var got []uint64
+		for _, e := range l.Events() {
+			got = append(got, e.Change)
+		}
+		if d := cmp.Diff([]uint64{1, 2}, got); d != "" {
+			t.Errorf("changes in the log (-want +got):\n%s", d)
+		}
+		closeStore(t, s)
+	})
 }
 
 // TestOutbox: a change whose event the log did not take holds, and its event

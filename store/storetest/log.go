@@ -16,25 +16,41 @@ type Log struct {
 	base   site.EventSeq // events at and below were trimmed
 	change uint64
 	fail   error
-	gate   chan struct{}
+	held   bool
+	queue  []*waiting // given while held
+}
+
+// waiting is an event that has no place yet.
+type waiting struct {
+	event site.Event
+	done  chan struct{} // closed when it has
+	seq   site.EventSeq
+	err   error
 }
 
 var _ store.Log = (*Log)(nil)
 
-// Append keeps the event and returns its number.
+// Append keeps the event and returns its number. As with the real log, an event
+// that was given is kept, also where ctx ends before it has its place.
 func (l *Log) Append(ctx context.Context, e site.Event) (site.EventSeq, error) {
 	l.mu.Lock()
-	gate := l.gate
-	l.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
+	if !l.held {
+		defer l.mu.Unlock()
+		return l.place(e)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	w := &waiting{event: e, done: make(chan struct{})}
+	l.queue = append(l.queue, w)
+	l.mu.Unlock()
+	select {
+	case <-w.done:
+		return w.seq, w.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// place gives an event its number. The caller holds mu.
+func (l *Log) place(e site.Event) (site.EventSeq, error) {
 	if l.fail != nil {
 		return 0, l.fail
 	}
@@ -107,14 +123,16 @@ func (l *Log) Fail(err error) {
 
 // Hold makes Append wait until the function it returns is called.
 func (l *Log) Hold() (release func()) {
-	gate := make(chan struct{})
 	l.mu.Lock()
-	l.gate = gate
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.held = true
 	return func() {
 		l.mu.Lock()
-		l.gate = nil
-		l.mu.Unlock()
-		close(gate)
+		defer l.mu.Unlock()
+		for _, w := range l.queue {
+			w.seq, w.err = l.place(w.event)
+			close(w.done)
+		}
+		l.held, l.queue = false, nil
 	}
 }

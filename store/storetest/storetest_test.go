@@ -13,7 +13,7 @@ import (
 )
 
 // TestLog: the fake numbers without gaps, remembers what was trimmed, fails and
-// waits when told to, and its clone goes its own way.
+// waits when told to, keeps what it was given, and its clone goes its own way.
 func TestLog(t *testing.T) {
 	var l storetest.Log
 	for i := range 4 {
@@ -46,8 +46,14 @@ func TestLog(t *testing.T) {
 	if _, err := l.Append(ctx, site.Event{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("append while held: %v", err)
 	}
+	if l.Last() != 4 {
+		t.Errorf("%d events while held", l.Last())
+	}
 	release()
-	if seq, err := l.Append(t.Context(), site.Event{}); err != nil || seq != 5 {
+	if l.Last() != 5 {
+		t.Error("an event that was given is not kept, since its caller did not wait")
+	}
+	if seq, err := l.Append(t.Context(), site.Event{}); err != nil || seq != 6 {
 		t.Errorf("append after the release: %d, %v", seq, err)
 	}
 }
