@@ -89,6 +89,10 @@ func (h *Host) storedEvents(w http.ResponseWriter, r *http.Request, token regist
 // heartbeat keeps a silent event stream open.
 const heartbeat = 15 * time.Second
 
+// tokenLook is how long an open event stream believes its token: one that was
+// revoked sends nothing after it.
+const tokenLook = time.Second
+
 // liveEvents answers GET /events/live with server-sent events. A client that
 // comes back with Last-Event-ID, or ?after=, gets what it missed.
 func (h *Host) liveEvents(w http.ResponseWriter, r *http.Request, token registry.Token) {
@@ -102,7 +106,10 @@ func (h *Host) liveEvents(w http.ResponseWriter, r *http.Request, token registry
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	s := &eventStream{w: w, rc: http.NewResponseController(w)}
+	s := &eventStream{w: w, rc: http.NewResponseController(w), looked: time.Now(), look: func() error {
+		_, err := h.authorize(r)
+		return err
+	}}
 	if f.After != nil {
 		first, _, err := h.journal.Bounds(r.Context())
 		if err != nil {
@@ -132,9 +139,25 @@ type eventStream struct {
 	rc    *http.ResponseController
 	begun bool
 	gap   string // told before the first event: some are not kept any more
+
+	look   func() error // checks the token again
+	looked time.Time
+}
+
+// may returns an error when the token was revoked since the stream began.
+func (s *eventStream) may() error {
+	if time.Since(s.looked) < tokenLook {
+		return nil
+	}
+	err := s.look()
+	s.looked = time.Now()
+	return err
 }
 
 func (s *eventStream) event(e journal.Event) error {
+	if err := s.may(); err != nil {
+		return err
+	}
 	data, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -149,6 +172,9 @@ func (s *eventStream) idle() error {
 		s.w.Header().Set("Cache-Control", "no-store")
 		s.w.Header().Set("X-Accel-Buffering", "no")
 		return s.write([]byte(": connected\n\n" + s.gap))
+	}
+	if err := s.may(); err != nil {
+		return err
 	}
 	return s.write([]byte(": \n\n"))
 }

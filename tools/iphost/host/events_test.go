@@ -3,6 +3,7 @@ package host_test
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -141,5 +142,35 @@ func TestLiveEvents(t *testing.T) {
 	case <-done:
 	case <-time.After(9 * time.Second):
 		t.Error("an open stream holds up the stop")
+	}
+}
+
+// TestLiveRevoked: a stream that is open ends when its token is revoked.
+func TestLiveRevoked(t *testing.T) {
+	n := start(t, nil)
+	token := n.site()
+	g := n.connect(n.gateway(serialA))
+	l := n.live(token, "", "")
+	send(t, g, 1, 1)
+	diff(t, "before", uint32(1), l.next().EventID)
+	name, _, _ := strings.Cut(token, ".")
+	if err := n.Registry().RevokeToken(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, l)
+	}()
+	for id, end := uint32(2), time.Now().Add(20*time.Second); ; id++ {
+		send(t, g, id, id)
+		select {
+		case <-ended:
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			t.Fatal("the stream goes on")
+		}
 	}
 }
