@@ -107,3 +107,20 @@ func TestDropLetsGo(t *testing.T) {
 		t.Error("an output is energised after the emergency stop")
 	}
 }
+
+// TestReleasedOutputs: doctor names the strikes and outputs that would stay as they
+// were if nothing held them any more, and no reader's lamp.
+func TestReleasedOutputs(t *testing.T) {
+	s := newTestSite(t)
+	s.keeps = []hal.LineName{"GPIO16", "GPIO25", "GPIO13"}
+	s.settings(testSettings + "outputs: [{id: siren, line: GPIO13, on: [door_forced], for: 60s}]\n")
+	r := s.start()
+	if !r.doctorSays("the kernel goes on driving GPIO25, GPIO13 when") {
+		t.Errorf("doctor: %+v", r.app.Doctor(t.Context()))
+	}
+	r.stop()
+	s.keeps = nil
+	if r = s.start(); r.doctorSays("the kernel goes on driving") {
+		t.Error("doctor goes on about it")
+	}
+}

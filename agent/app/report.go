@@ -214,6 +214,7 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 			"name it again, or reset the lock and then remove STATE/locks/"+id+".*")
 	}
 	out = append(out, control.PendingFindings(a.locks.PendingLocks(), st.Clock.Now)...)
+	a.releasedWrong(wrong)
 	notifyWrong(st, wrong)
 	uplinkWrong(st.Uplink, wrong, note)
 	if !st.Clock.Trusted {

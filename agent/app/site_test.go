@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +61,8 @@ type testSite struct {
 	line  *haltest.Device // the far end of the serial line
 	log   *slog.Logger    // nil: discard
 
-	gateway http.Handler // nil: none is mounted
+	gateway http.Handler   // nil: none is mounted
+	keeps   []hal.LineName // outputs that the board's kernel goes on driving
 }
 
 func newTestSite(t *testing.T) *testSite {
@@ -222,6 +224,14 @@ func refused(err error) bool {
 
 func itoa(n site.EventSeq) string { return fmt.Sprint(uint64(n)) }
 
+// keepingBoard is the fake board with a kernel that goes on driving some outputs.
+type keepingBoard struct {
+	hal.Board
+	keeps []hal.LineName
+}
+
+func (b keepingBoard) KeepsOutputs(n hal.LineName) bool { return slices.Contains(b.keeps, n) }
+
 // build makes an agent that does not run yet.
 func (s *testSite) build() *app.App {
 	s.t.Helper()
@@ -232,7 +242,7 @@ func (s *testSite) build() *app.App {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	a, err := app.New(cfg, app.Hardware{Board: s.board, Ports: s.ports, Clock: s.clock}, app.Options{Version: "test", Issues: issues, Log: s.log})
+	a, err := app.New(cfg, app.Hardware{Board: keepingBoard{s.board, s.keeps}, Ports: s.ports, Clock: s.clock}, app.Options{Version: "test", Issues: issues, Log: s.log})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 type machine struct {
 	t      *testing.T
 	dir    string
+	sysfs  string
 	labels map[string]string
 	lines  map[string][]string
 	busy   map[string]error // "gpiochip0:3"
@@ -37,7 +38,7 @@ type machine struct {
 }
 
 func newMachine(t *testing.T) *machine {
-	return &machine{t: t, dir: t.TempDir(), labels: map[string]string{}, lines: map[string][]string{}, busy: map[string]error{}}
+	return &machine{t: t, dir: t.TempDir(), sysfs: t.TempDir(), labels: map[string]string{}, lines: map[string][]string{}, busy: map[string]error{}}
 }
 
 func (m *machine) add(name, label string, lines ...string) {
@@ -58,6 +59,7 @@ func (m *machine) link(name, to string) {
 func (m *machine) kernel() kernel {
 	return kernel{
 		model:   func() string { return "Test Board 1" },
+		sysfs:   m.sysfs,
 		devices: func() ([]string, error) { return filepath.Glob(filepath.Join(m.dir, "gpiochip*")) },
 		target:  filepath.EvalSymlinks,
 		open:    os.Open,

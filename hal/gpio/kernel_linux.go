@@ -13,6 +13,7 @@ import (
 // kernel is what this package asks of the machine. Tests put their own in.
 type kernel struct {
 	model     func() string                                  // what the device tree calls the machine; may be empty
+	sysfs     string                                         // where /sys is
 	devices   func() ([]string, error)                       // paths of chips, links among them
 	target    func(path string) (string, error)              // what a link points to, or the path itself
 	open      func(path string) (*os.File, error)            // a chip
@@ -33,6 +34,7 @@ func system() kernel {
 			}
 			return m
 		},
+		sysfs:   "/sys",
 		devices: func() ([]string, error) { return filepath.Glob("/dev/gpiochip*") },
 		target:  filepath.EvalSymlinks,
 		open:    func(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0) },
