@@ -238,3 +238,21 @@ func TestBusGarbage(t *testing.T) {
 		until(t, 10*time.Second, "a call after the noise", func() bool { return w.openings() == 1 })
 	})
 }
+
+// A long answer that was ready when the line was lost is no longer held: held for
+// ever, four of them would end that locks are told to call, and sixteen all long
+// bodies.
+func TestLineLostBeforeALongAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBus(t, 2, 115200)
+		defer w.end()
+		w.host.body, w.host.wait = longBody(t, 9000), 3*time.Second
+		w.nodes[1].queue(getFile)
+		until(t, 5*time.Second, "the call", func() bool { return len(w.host.taken()) == 1 })
+		w.bus.Unplug()
+		time.Sleep(10 * time.Second)
+		if n := w.s.Bodies(); n != 0 {
+			t.Errorf("%d bodies are held", n)
+		}
+	})
+}

@@ -84,6 +84,11 @@ func (s *session) end() {
 	}
 	close(s.quit)
 	s.started.Wait()
+	for len(s.done) > 0 { // calls that ended too late for finish
+		if a := <-s.done; a.long != nil {
+			a.long.end()
+		}
+	}
 	for _, p := range s.l.peers {
 		s.l.reset(p)
 	}
