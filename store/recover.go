@@ -15,6 +15,13 @@ import (
 
 // openPolicy opens the policy file, or makes it (fresh), or recovers it.
 func (s *Store) openPolicy(ctx context.Context, rep *Report, fresh bool) error {
+	cause, err := s.cutRecovery()
+	if err != nil {
+		return err
+	}
+	if cause != nil {
+		return s.recoverPolicy(ctx, rep, cause)
+	}
 	path := s.path(policyName)
 	have, err := exists(path)
 	if err != nil {
@@ -321,6 +328,8 @@ func (s *Store) applySealed(r *recounter, e site.Event) error {
 // forward. Without a copy it begins with nothing and takes all that the log
 // has; if that does not reach back to the first change, Lookup refuses. Nothing
 // is moved before it is certain what it goes on from and that the key is right.
+// Its caller replaces the nonces and ends it with endRecovery; what is cut short
+// before that is done again.
 func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) error {
 	// Nothing is looked up until the file and what was read from it agree.
 	fault := error(ErrFault)
@@ -332,6 +341,9 @@ func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) err
 		err = s.othersKey(ctx)
 	}
 	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	if err := s.beginRecovery(cause); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
 	if err := s.quarantine(rep, policyName); err != nil {

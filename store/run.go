@@ -156,6 +156,9 @@ func (s *Store) recoverLive(ctx context.Context, cause error) {
 		err = s.ReplaceNonces()
 		rep.NoncesReplaced = err == nil
 	}
+	if err == nil {
+		err = s.endRecovery()
+	}
 	if err != nil {
 		_ = s.policy.close()
 		s.lg.Error("policy file could not be recovered; doors refuse", "err", err)

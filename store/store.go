@@ -27,6 +27,10 @@ const (
 	lockName       = "store.lock"
 	quarantineName = "quarantine"
 	stageName      = "import.stage"
+
+	// recoveringName is there while the policy is recovered: what a cut leaves of
+	// that is sound, and not the policy. It says what was wrong.
+	recoveringName = "policy.recovering"
 )
 
 // fullCheckAtOpen is the largest file that Open checks whole before it
@@ -196,6 +200,9 @@ func (s *Store) open(rep *Report) error {
 		}
 		rep.NoncesReplaced = true
 	}
+	if err := s.endRecovery(); err != nil {
+		return err
+	}
 	h, err := s.readHeader(&s.devices)
 	s.vendsBefore = h.Change
 	return err
@@ -245,7 +252,7 @@ func (s *Store) unlock() {
 
 // sweep removes what an interrupted run left half made.
 func (s *Store) sweep() {
-	for _, n := range []string{policyName, copyName, devicesName, keyName} {
+	for _, n := range []string{policyName, copyName, devicesName, keyName, recoveringName} {
 		_ = os.Remove(s.path(n + ".tmp"))
 	}
 	_ = os.Remove(s.path(stageName))

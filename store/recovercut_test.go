@@ -1,0 +1,89 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gatehouse/agent/site"
+	"gatehouse/store"
+	"gatehouse/store/storetest"
+)
+
+// cutLog fails where a power cut would end a recovery: while the log is read.
+type cutLog struct {
+	*storetest.Log
+	cut error
+}
+
+func (l *cutLog) Scan(ctx context.Context, from site.EventSeq, fn func(site.Event) error) error {
+	if l.cut != nil {
+		return l.cut
+	}
+	return l.Log.Scan(ctx, from, fn)
+}
+
+// TestRecoveryCut: a recovery that a power cut ended is made again at the next
+// start, and told: nothing half made passes for the policy.
+func TestRecoveryCut(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		copy     bool // there is a verified copy
+		trimmed  bool // the log does not reach back to the first change
+		unusable bool // cards are refused
+	}{
+		{name: "from the copy", copy: true, trimmed: true},
+		{name: "from the log alone"},
+		{name: "from a log that does not reach back", trimmed: true, unusable: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, l := t.TempDir(), &cutLog{Log: &storetest.Log{}}
+			s, _ := openStore(t, dir, l)
+			cards := fill(t, s, 50)
+			nonce, err := s.Nonce("shed")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.copy {
+				if err := s.Copy(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.trimmed {
+				l.Trim(l.Last())
+			}
+			apply(t, s, store.SetState{ID: lookup(t, s, cards[5])[0].ID, State: site.CredentialRevoked})
+			closeStore(t, s)
+			if err := os.Truncate(filepath.Join(dir, "policy.db"), 9000); err != nil {
+				t.Fatal(err)
+			}
+			l.cut = errors.New("power cut")
+			if _, _, err := store.Open(store.Config{Dir: dir}, l, store.Options{}); !errors.Is(err, l.cut) {
+				t.Fatalf("got %v", err)
+			}
+			l.cut = nil
+
+			s, rep := openStore(t, dir, l)
+			if rep.PolicyDamage == nil || !rep.NoncesReplaced || rep.FromCopy != tt.copy || rep.Incomplete != tt.unusable {
+				t.Errorf("report %+v", rep)
+			}
+			if n, err := s.Nonce("shed"); err != nil || n == nonce {
+				t.Errorf("the nonce is the one of before: %v", err)
+			}
+			switch got, err := s.LookupBits(cards[5], nil); {
+			case tt.unusable && !errors.Is(err, store.ErrIncomplete):
+				t.Errorf("looked up in what is left: %v", err)
+			case !tt.unusable && (err != nil || len(got) != 1 || got[0].State != site.CredentialRevoked):
+				t.Errorf("got %v, %v", got, err)
+			}
+			closeStore(t, s)
+			s, rep = openStore(t, dir, l)
+			if rep.PolicyDamage != nil || rep.Incomplete != tt.unusable {
+				t.Errorf("recovered once more: %+v", rep)
+			}
+			closeStore(t, s)
+		})
+	}
+}
