@@ -67,6 +67,8 @@ type Config struct {
 	// beforePong, if not nil, is called when everything before a gateway's ping
 	// is in the stream and the pong is not sent; for tests.
 	beforePong func(*session)
+	// retireWait is the constant; for tests.
+	retireWait time.Duration
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -88,6 +90,7 @@ func (c Config) withDefaults() (Config, error) {
 	set(&c.Ping, DefaultPing)
 	set(&c.Misses, DefaultMisses)
 	set(&c.KeepAlive, 60*time.Second)
+	set(&c.retireWait, retireWait)
 	if c.Subscribe == nil {
 		c.Subscribe = []string{"gateway", "edgeDevice"}
 	}

@@ -1,12 +1,19 @@
 package host
 
-import "gatehouse/tools/iphost/engage"
+import (
+	"time"
+
+	"gatehouse/tools/iphost/engage"
+)
 
 // BeforePong has f called when everything before a gateway's ping is in the
 // stream and its pong is not sent.
 func (c *Config) BeforePong(f func(engage.Serial)) {
 	c.beforePong = func(s *session) { f(s.info.Serial) }
 }
+
+// RetireSoon gives a connection that was replaced hardly any time.
+func (c *Config) RetireSoon() { c.retireWait = time.Millisecond }
 
 // Crash ends the host as a crash does: connections are cut without a word, the
 // bus is left as it is, nothing is said to the other hosts. Run then returns.

@@ -27,8 +27,8 @@ const (
 // (section 1).
 const maxAge = registry.PasswordLife + time.Hour
 
-// retireWait is how long a connection whose gateway has a newer one may still
-// answer what it was asked.
+// retireWait is how long a connection whose gateway has a newer one may still be
+// answered what it sent. What it was asked it may answer as long as anybody waits.
 const retireWait = 5 * time.Second
 
 var (
@@ -202,8 +202,9 @@ func (s *session) end(code int, text string) {
 	}
 }
 
-// retire ends a connection whose gateway has a newer one, when it has answered
-// what it was asked and was answered what it sent, and soon in any case.
+// retire ends a connection whose gateway has a newer one: when it has answered
+// what it was asked, or the time for that is over, and was answered what it sent,
+// or had a while for that.
 func (s *session) retire() {
 	s.mu.Lock()
 	s.retired = true
@@ -213,7 +214,14 @@ func (s *session) retire() {
 		s.end(closeReplaced, "a newer connection took its place")
 		return
 	}
-	time.AfterFunc(retireWait, func() { s.end(closeReplaced, "a newer connection took its place") })
+	time.AfterFunc(s.h.cfg.retireWait, func() {
+		s.mu.Lock()
+		asked := len(s.pending) > 0
+		s.mu.Unlock()
+		if !asked { // else the last answer ends it
+			s.end(closeReplaced, "a newer connection took its place")
+		}
+	})
 }
 
 // watch pings silent gateways and ends those that give no sign of life.
