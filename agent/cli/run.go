@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"gatehouse/agent/app"
 	"gatehouse/agent/config"
 	"gatehouse/agent/task/supervise"
-	"gatehouse/hal"
 	"gatehouse/hal/sim"
 )
 
@@ -244,90 +242,6 @@ func simHolderCommand(*env) *cobra.Command {
 			}
 			return err
 		}}
-}
-
-// checkReport is what check found.
-type checkReport struct {
-	Config string         `json:"config"`
-	OK     bool           `json:"ok"`
-	Issues []config.Issue `json:"issues"`
-}
-
-func checkCommand(e *env) *cobra.Command {
-	return &cobra.Command{Use: "check", Short: "Validate settings, board, pins and keys; print each fault with its line", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, issues, err := config.Load(e.config, buildOptions())
-			if err != nil {
-				return err
-			}
-			if cfg != nil {
-				issues = append(issues, checkBoard(cmd.Context(), cfg, e.config)...)
-			}
-			faults := 0
-			for _, i := range issues {
-				if i.Severity > config.Warning {
-					faults++
-				}
-			}
-			if e.json {
-				if issues == nil {
-					issues = []config.Issue{}
-				}
-				err = e.printJSON(checkReport{e.config, faults == 0, issues})
-			} else {
-				err = e.showIssues(issues, faults)
-			}
-			if err == nil && faults > 0 {
-				err = codeError(exitRefused)
-			}
-			return err
-		}}
-}
-
-func (e *env) showIssues(issues []config.Issue, faults int) error {
-	for _, i := range issues {
-		fmt.Fprintln(e.out, i)
-	}
-	_, err := fmt.Fprintf(e.out, "%s: %s, %s\n", e.config, counted(faults, "fault"), counted(len(issues)-faults, "warning"))
-	return err
-}
-
-// counted is a number of things in words.
-func counted(n int, thing string) string {
-	switch n {
-	case 0:
-		return "no " + thing
-	case 1:
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// checkBoard asks the board whether it has the lines of the settings. It claims
-// none, so an agent may run meanwhile.
-func checkBoard(ctx context.Context, cfg *config.Config, file string) []config.Issue {
-	if cfg.Device.Board.Sim {
-		return nil // it has the lines that the settings name
-	}
-	issue := func(severity config.Severity, text string) config.Issue {
-		return config.Issue{File: file, Path: "device.board", Severity: severity, Text: text}
-	}
-	hw, err := app.OpenHardware(ctx, cfg)
-	if err != nil {
-		return []config.Issue{issue(config.Error, err.Error())}
-	}
-	defer hw.Board.Close()
-	have, err := hw.Board.Lines()
-	if err != nil {
-		return []config.Issue{issue(config.Error, err.Error())}
-	}
-	var out []config.Issue
-	for _, l := range cfg.Lines() {
-		if !slices.Contains(have, l.Name) {
-			out = append(out, issue(config.Error, fmt.Sprintf("%s (%s %s): %v", l.Name, l.Use, l.Of, hal.ErrNoLine)))
-		}
-	}
-	return out
 }
 
 func settingsCommand(e *env) *cobra.Command {
