@@ -164,7 +164,7 @@ func doorModeCommand(e *env) *cobra.Command {
 			}
 			mode, err := site.ParseMode(args[1])
 			if err != nil {
-				return usageError{err.Error()}
+				return usagef("mode %q is not known (one of %s)", args[1], strings.Join(doorModes, ", "))
 			}
 			if mode == site.ModeLockdown {
 				return usagef("mode lockdown: use `gatehouse door lockdown %s`", args[0])

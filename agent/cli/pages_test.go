@@ -20,34 +20,46 @@ func words(line string) []string {
 	return out
 }
 
-// TestOperationsPage: every command of docs/operations.md is one.
-func TestOperationsPage(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
-	if err != nil {
-		t.Fatal(err)
+// TestPages: every command that a page of docs prints is one, with the arguments
+// that stand there.
+func TestPages(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil || len(pages) < 5 {
+		t.Fatal(pages, err)
 	}
 	a := newAgent(t)
 	stdin(t, "1234\n")
-	seen := 0
-	for line := range strings.Lines(string(text)) {
-		command, ok := strings.CutPrefix(line, "    gatehouse ")
-		if !ok {
-			continue
+	seen := map[string]int{}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
 		}
-		seen++
-		command, _, _ = strings.Cut(command, "#")
-		args := words(command)
-		switch strings.Join(args[:min(2, len(args))], " ") {
-		case "events tail":
-			args = append(args, "--follow=false")
-		case "credential pin": // asks on a terminal; the test has none
-			args[len(args)-1] = "--pin-stdin"
-		}
-		if code, _, stderr := a.run(args...); code == 2 {
-			t.Errorf("%s: %s", strings.TrimSpace(command), stderr)
+		for line := range strings.Lines(string(text)) {
+			command, ok := strings.CutPrefix(strings.TrimLeft(line, " "), "gatehouse ")
+			if !ok || !strings.HasPrefix(line, "    ") {
+				continue
+			}
+			seen[filepath.Base(page)]++
+			command, _, _ = strings.Cut(command, "#")
+			args := words(command)
+			if args[0] == "--config" { // of the demo
+				args = args[2:]
+			}
+			switch strings.Join(args[:min(2, len(args))], " ") {
+			case "events tail":
+				args = append(args, "--follow=false")
+			case "credential pin": // asks on a terminal; the test has none
+				args = append(args, "--pin-stdin")
+			}
+			if code, _, stderr := a.run(args...); code == 2 {
+				t.Errorf("%s: %s: %s", page, strings.TrimSpace(command), stderr)
+			}
 		}
 	}
-	if seen < 30 {
-		t.Errorf("%d commands in docs/operations.md", seen)
+	for page, want := range map[string]int{"operations.md": 30, "locks.md": 5, "notify.md": 1} {
+		if seen[page] < want {
+			t.Errorf("%d commands in docs/%s", seen[page], page)
+		}
 	}
 }

@@ -100,42 +100,6 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
-func doctorCommand(e *env) *cobra.Command {
-	return &cobra.Command{Use: "doctor", Short: "Say what is wrong and what to do; 1 when something is", Args: cobra.NoArgs,
-		RunE: e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
-			var found []control.Finding
-			if err := c.Get(ctx, "/v1/doctor", nil, &found); err != nil {
-				return err
-			}
-			wrong := 0
-			for _, f := range found {
-				if f.Wrong {
-					wrong++
-				}
-			}
-			if e.json {
-				if err := e.printJSON(found); err != nil {
-					return err
-				}
-			} else {
-				e.showFindings(found)
-			}
-			if wrong > 0 {
-				return fmt.Errorf("%s found", counted(wrong, "fault"))
-			}
-			return nil
-		})}
-}
-
-func (e *env) showFindings(found []control.Finding) {
-	if len(found) == 0 {
-		fmt.Fprintln(e.out, "nothing is wrong")
-	}
-	for _, f := range found {
-		fmt.Fprintf(e.out, "%s %s\n  cause: %s\n  do:    %s\n", word(f.Wrong, "WRONG", "note "), f.What, f.Cause, f.Do)
-	}
-}
-
 func eventsCommand(e *env) *cobra.Command {
 	return group("events", "Look at the event log", eventsTailCommand(e), eventsExportCommand(e))
 }
@@ -143,7 +107,7 @@ func eventsCommand(e *env) *cobra.Command {
 // eventFlags select events.
 type eventFlags struct {
 	from, to, door, kind, holder string
-	last                         int
+	last                         uint
 	follow, duress               bool
 }
 
@@ -176,7 +140,7 @@ func (f *eventFlags) query(now time.Time) (url.Values, error) {
 		}
 	}
 	if f.last > 0 {
-		q.Set("last", strconv.Itoa(f.last))
+		q.Set("last", strconv.FormatUint(uint64(f.last), 10))
 	}
 	if f.follow {
 		q.Set("follow", "1")
@@ -200,10 +164,13 @@ func eventsTailCommand(e *env) *cobra.Command {
 	var f eventFlags
 	c := &cobra.Command{Use: "tail", Short: "Show the last events and those to come", Args: cobra.NoArgs,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
+			if f.last == 0 {
+				return usagef("events tail: --last 0: want 1 or more")
+			}
 			return e.streamEvents(ctx, c, &f, e.json)
 		})}
 	f.add(c)
-	c.Flags().IntVarP(&f.last, "last", "n", 20, "how many to begin with")
+	c.Flags().UintVarP(&f.last, "last", "n", 20, "how many to begin with (1 or more)")
 	c.Flags().BoolVarP(&f.follow, "follow", "f", true, "go on with those to come")
 	return c
 }
@@ -258,7 +225,7 @@ func (e *env) eventLine(ev site.Event) string {
 	if ev.By != "" {
 		words = append(words, "by "+ev.By)
 	}
-	return strings.Join(words, "  ")
+	return printable(strings.Join(words, "  "))
 }
 
 func alarmsCommand(e *env) *cobra.Command {
@@ -387,6 +354,7 @@ func manCommand(*env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
+			root.PersistentFlags().Lookup("config").DefValue = defaultConfig // not who builds the page has set
 			return doc.GenManTree(root, &doc.GenManHeader{Title: "GATEHOUSE", Section: "1", Source: "gatehouse " + Version}, args[0])
 		}}
 }

@@ -65,26 +65,42 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	addCompletion(root)
-	err := root.ExecuteContext(ctx)
+	addHelp(root)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
 	if code, ok := errors.AsType[codeError](err); ok {
 		return int(code)
 	}
+	_, usage := errors.AsType[usageError](err)
+	if !usage && !e.began {
+		usage, err = true, inCommand(cmd, err)
+	}
 	fmt.Fprintln(stderr, "gatehouse:", oneLine(err))
-	if _, usage := errors.AsType[usageError](err); usage || !e.began {
+	if usage {
 		return exitUsage
 	}
 	return exitRefused
 }
 
-// oneLine keeps an error on one line, also a joined one.
+// inCommand says which command an argument or a flag is wrong for: cobra's own
+// texts do not.
+func inCommand(cmd *cobra.Command, err error) error {
+	if !cmd.HasParent() {
+		return err
+	}
+	_, use, _ := strings.Cut(cmd.UseLine(), " ")
+	return fmt.Errorf("%w (gatehouse %s)", err, strings.TrimSuffix(use, " [flags]"))
+}
+
+// oneLine keeps an error on one line, also a joined one, and out of the
+// terminal's control.
 func oneLine(err error) string {
 	var parts []string
 	for line := range strings.Lines(err.Error()) {
 		if line = strings.TrimSpace(line); line != "" {
-			parts = append(parts, line)
+			parts = append(parts, printable(line))
 		}
 	}
 	return strings.Join(parts, "; ")
@@ -127,6 +143,24 @@ func addCompletion(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Args, c.RunE = cobra.ArbitraryArgs, sayWhich
+		}
+	}
+}
+
+// addHelp adds cobra's help command, and makes a topic that there is not wrong use.
+func addHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "help" {
+			continue
+		}
+		c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("help %s: no such command", strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
 		}
 	}
 }
@@ -199,7 +233,7 @@ func (e *env) printJSON(v any) error {
 func (e *env) table(rows [][]string) error {
 	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
-		fmt.Fprintln(w, strings.Join(r, "\t"))
+		fmt.Fprintln(w, strings.Join(printables(r), "\t"))
 	}
 	return w.Flush()
 }

@@ -34,12 +34,17 @@ func printable(s string) string {
 	}, s)
 }
 
-func (t *tableWriter) add(row []string) error {
+// printables is printable for the cells of a row.
+func printables(row []string) []string {
 	cells := make([]string, len(row))
 	for i, c := range row {
 		cells[i] = printable(c)
 	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t")) // an error comes again with flush
+	return cells
+}
+
+func (t *tableWriter) add(row []string) error {
+	fmt.Fprintln(t.w, strings.Join(printables(row), "\t")) // an error comes again with flush
 	if t.n++; t.n%tableRows == 0 {
 		return t.w.Flush()
 	}

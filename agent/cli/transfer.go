@@ -185,6 +185,9 @@ cards, so keep it as you would keep them.
 A file does not say that a credential is revoked or blocked, and imported at
 another site it would pass: such ones are written only with --state.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if format == "" && e.json {
+				format = "json"
+			}
 			format, err := fileFormat(format, output)
 			if err != nil {
 				return err
@@ -206,7 +209,7 @@ another site it would pass: such ones are written only with --state.`,
 				return writeFile(output, copyTo)
 			})(cmd, nil)
 		}}
-	c.Flags().StringVar(&format, "format", "", "csv or json (by the name of --output if absent, else csv)")
+	c.Flags().StringVar(&format, "format", "", "csv or json (by --json and the name of --output if absent, else csv)")
 	c.Flags().StringVarP(&output, "output", "o", "", "the file to write (standard output if absent)")
 	c.Flags().StringVar(&source, "source", "", "of this source: operator (if absent), iphost, hive or all")
 	c.Flags().StringVar(&state, "state", "", "in this state: active (if absent), blocked, revoked or all")

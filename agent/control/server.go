@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"gatehouse/agent/card"
 	"gatehouse/agent/site"
@@ -271,6 +272,9 @@ func (s *server) lockdown(w http.ResponseWriter, r *http.Request) error {
 	if err := errors.Join(body(r, &c), c.Target.check()); err != nil {
 		return err
 	}
+	if !c.Until.IsZero() && !c.Until.After(time.Now()) {
+		return fmt.Errorf("%w: lockdown: its end %s has passed; no door was locked down", ErrInput, c.Until.Format(time.RFC3339))
+	}
 	doors, err := s.Doors.Lockdown(r.Context(), c.Target, c.Until, cli)
 	return answerReached(w, Reached{doors, s.lineless(c.Target)}, s.explained(c.Target.Door, err))
 }
@@ -369,6 +373,9 @@ func (s *server) ackAlarm(w http.ResponseWriter, r *http.Request) error {
 	}
 	if who.By == "" || len(who.By) > 100 {
 		return fmt.Errorf("%w: say who acknowledges (1 to 100 characters)", ErrInput)
+	}
+	if strings.ContainsFunc(who.By, unicode.IsControl) {
+		return fmt.Errorf("%w: who acknowledges: holds a control character", ErrInput)
 	}
 	if err := s.Alarms.AckAlarm(r.Context(), site.EventSeq(id), who.By); err != nil {
 		return err
