@@ -287,10 +287,12 @@ func (s *server) answerRights(w http.ResponseWriter, r *http.Request, fault erro
 		return err
 	}
 	answer := StateAnswer{out, []StillOpen{}}
-	if len(gone) > 0 {
-		answer.StillOpens = slices.DeleteFunc(s.stillOpens(out.ID), func(o StillOpen) bool {
-			return !slices.ContainsFunc(gone, func(v site.Right) bool { return v.Door == o.Lock })
-		})
+	named := func(id site.DoorID) bool {
+		return slices.ContainsFunc(gone, func(v site.Right) bool { return v.Door == id })
+	}
+	// To look into the locks' tables takes its time: not for a door of this board.
+	if s.Locks != nil && slices.ContainsFunc(s.Locks.LockList(), func(l LockStatus) bool { return named(l.ID) }) {
+		answer.StillOpens = slices.DeleteFunc(s.stillOpens(out.ID), func(o StillOpen) bool { return !named(o.Lock) })
 	}
 	return ok(w, answer)
 }
