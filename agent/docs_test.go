@@ -37,33 +37,49 @@ func TestDocsAreGenerated(t *testing.T) {
 	}
 }
 
-// TestPromisesNameTests: every test that docs/promises.md names exists.
+// TestPromisesNameTests: every test that docs/promises.md names exists, in the
+// folder that stands before it.
 func TestPromisesNameTests(t *testing.T) {
 	text, err := os.ReadFile("../docs/promises.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	have := map[string]bool{}
+	have := map[string]bool{} // "agent/door TestModel"
+	folders := map[string]bool{}
 	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
+		folder := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../")
+		folders[folder] = true
 		data, err := os.ReadFile(path)
 		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllSubmatch(data, -1) {
-			have[string(m[1])] = true
+			have[folder+" "+string(m[1])] = true
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllSubmatch(text, -1)
-	if len(named) < 30 {
-		t.Errorf("only %d tests are named", len(named))
-	}
-	for _, m := range named {
-		if !have[string(m[1])] {
-			t.Errorf("%s does not exist", m[1])
+	named, folder := 0, ""
+	for row := range strings.Lines(string(text)) {
+		if strings.HasPrefix(row, "|") {
+			folder = ""
 		}
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row, -1) {
+			switch word := m[1]; {
+			case folders[word]:
+				folder = word
+			case regexp.MustCompile(`^(Test|Fuzz)\w+$`).MatchString(word):
+				if named++; !have[folder+" "+word] {
+					t.Errorf("%s %s does not exist", folder, word)
+				}
+			case strings.HasPrefix(word, "…"):
+				t.Errorf("%s: write the whole name", word)
+			}
+		}
+	}
+	if named < 200 {
+		t.Errorf("only %d tests are named", named)
 	}
 }
