@@ -17,6 +17,7 @@ import (
 	"gatehouse/agent/door/area"
 	"gatehouse/agent/reader"
 	"gatehouse/agent/site"
+	"gatehouse/store/spool"
 )
 
 // areaSaveEvery bounds how old the file may be: what is newer is folded from the
@@ -315,37 +316,47 @@ func (p areaParts) AreaShow(id site.AreaID) (control.AreaStatus, error) {
 
 // Forgive forgets where holders are and returns when that is in the log.
 func (p areaParts) Forgive(ctx context.Context, f control.Forgiveness) (int, error) {
-	var holder site.HolderID
-	n := 0
-	switch {
-	case f.Holder != "":
-		if p.app.store == nil {
-			return 0, fmt.Errorf("%w: %w", control.ErrNotReady, p.app.storeErr)
-		}
-		h, err := p.app.store.FindHolder(site.SourceOperator, f.Holder)
-		if err != nil {
-			return 0, asControl(err)
-		}
-		holder = h.ID
-		if p.owner.Forgive(holder) {
-			n = 1
-		}
-	case f.Area != "":
-		if _, err := p.AreaShow(f.Area); err != nil {
-			return 0, err
-		}
-		n = p.owner.ForgiveAll(f.Area)
-	default:
-		n = p.owner.ForgiveAll("")
+	holder, err := p.forgivable(f)
+	if err != nil {
+		return 0, err
 	}
-	c := p.clock()
-	ev := area.Forgiveness(holder, f.Area, c.Now)
-	ev.Trusted, ev.By, ev.Text = c.Trusted, f.By, "forgiven"
-	p.touch()
-	if _, err := p.sink.appendDurably(ctx, ev); err != nil {
+	n, receipt := p.forgive(holder, f)
+	if _, err := receipt.Wait(ctx); err != nil {
 		return n, fmt.Errorf("%w: done, but not kept over a restart: %w", control.ErrNotReady, err)
 	}
 	return n, nil
+}
+
+// forgivable finds the holder, or the area, that is to be forgiven.
+func (p areaParts) forgivable(f control.Forgiveness) (site.HolderID, error) {
+	switch {
+	case f.Holder != "" && p.app.store == nil:
+		return "", fmt.Errorf("%w: %w", control.ErrNotReady, p.app.storeErr)
+	case f.Holder != "":
+		h, err := p.app.store.FindHolder(site.SourceOperator, f.Holder)
+		return h.ID, asControl(err)
+	case f.Area != "":
+		_, err := p.AreaShow(f.Area)
+		return "", err
+	}
+	return "", nil
+}
+
+// forgive forgets, with nobody coming in between that and its event.
+func (b *areaBook) forgive(holder site.HolderID, f control.Forgiveness) (n int, _ *spool.Receipt) {
+	b.order.Lock()
+	defer b.order.Unlock()
+	switch {
+	case holder == "":
+		n = b.owner.ForgiveAll(f.Area)
+	case b.owner.Forgive(holder):
+		n = 1
+	}
+	c := b.clock()
+	ev := area.Forgiveness(holder, f.Area, c.Now)
+	ev.Trusted, ev.By, ev.Text = c.Trusted, f.By, "forgiven"
+	b.touch()
+	return n, b.sink.append(ev)
 }
 
 // verdict asks what areas say of a decision that would let the holder pass, or
