@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/agent/bacnetws/oauth"
 	"gatehouse/agent/control"
+	"gatehouse/agent/gateway"
 	"gatehouse/agent/site"
 )
 
@@ -219,7 +220,11 @@ func (a *App) gatewayRoutes(h http.Handler) (out []Route) {
 		}
 		return byMethod(r)
 	}
-	guard := oauth.Bearer(&a.tokens, bearerRealm, need, nil)
+	deny := func(w http.ResponseWriter, _ *http.Request, why *oauth.Refusal) {
+		status, text := oauth.Status(why)
+		gateway.Refuse(w, status, text) // engage.md section 3: an error is a statusMessage
+	}
+	guard := oauth.Bearer(&a.tokens, bearerRealm, need, deny)
 	for _, pattern := range []string{"/gateway", "/gateway/", "/edgeDevices", "/edgeDevices/"} {
 		out = append(out, Route{Pattern: pattern, Guard: GuardBearer, handler: guard(h)})
 	}

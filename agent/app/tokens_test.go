@@ -61,6 +61,8 @@ func (r *running) wantHTTPS(method, path, token string, status int, text string)
 	r.t.Helper()
 	if got, body := r.https(method, path, token); got != status || !strings.Contains(body, text) {
 		r.t.Errorf("%s %s: %d %s, want %d %s", method, path, got, body, status, text)
+	} else if status >= 400 && !strings.HasPrefix(body, `{"statusMessage":"`) {
+		r.t.Errorf("%s %s: %d %s is no statusMessage", method, path, got, body)
 	}
 }
 

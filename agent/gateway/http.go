@@ -23,7 +23,7 @@ func (g *Gateway) Handler(check func(r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := check(r); err != nil {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			send(w, message(http.StatusUnauthorized, "Unauthorized"))
+			Refuse(w, http.StatusUnauthorized, "Unauthorized")
 			return
 		}
 		var body strings.Builder
@@ -41,6 +41,10 @@ func (g *Gateway) Handler(check func(r *http.Request) error) http.Handler {
 		send(w, g.serve(ctx, r.Method, r.URL.Path, body.String(), true))
 	})
 }
+
+// Refuse answers a request over HTTP that did not get as far as Handler: an error as
+// all others of the API. The caller may have set headers.
+func Refuse(w http.ResponseWriter, status int, text string) { send(w, message(status, text)) }
 
 func send(w http.ResponseWriter, r reply) {
 	if len(r.body) > 0 {

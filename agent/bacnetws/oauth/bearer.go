@@ -28,21 +28,29 @@ func ByMethod(read, write Scope) Need {
 }
 
 // Deny writes the status and the body of a refusal; the headers are set. why is
-// nil where there was no token at all.
+// nil where there was no token at all. Status says what RFC 6750 wants.
 type Deny func(w http.ResponseWriter, r *http.Request, why *Refusal)
 
-// DenyText answers in plain text with the status of RFC 6750 section 3.1.
-func DenyText(w http.ResponseWriter, _ *http.Request, why *Refusal) {
+// Status returns the status of a refusal (RFC 6750 section 3.1) and a text for who
+// sent the token.
+func Status(why *Refusal) (status int, text string) {
 	switch {
 	case why == nil:
-		http.Error(w, "a bearer token is needed", http.StatusUnauthorized)
+		return http.StatusUnauthorized, "a bearer token is needed"
 	case why.Cause == CauseHeader:
-		http.Error(w, why.Error(), http.StatusBadRequest)
+		return http.StatusBadRequest, why.Error()
 	case why.Cause == CauseScope:
-		http.Error(w, why.Error(), http.StatusForbidden)
-	default:
-		http.Error(w, why.Error(), http.StatusUnauthorized)
+		return http.StatusForbidden, why.Error()
+	case why.Cause == CauseClosed:
+		return http.StatusServiceUnavailable, why.Error()
 	}
+	return http.StatusUnauthorized, why.Error()
+}
+
+// DenyText answers in plain text.
+func DenyText(w http.ResponseWriter, _ *http.Request, why *Refusal) {
+	status, text := Status(why)
+	http.Error(w, text, status)
 }
 
 type grantKey struct{}
@@ -75,7 +83,7 @@ func Bearer(c Checker, realm string, need Need, deny Deny) func(http.Handler) ht
 			w.Header().Set("Cache-Control", "no-store")
 			why, refused := errors.AsType[*Refusal](err)
 			if !refused && !errors.Is(err, errNoToken) {
-				http.Error(w, "tokens cannot be checked now", http.StatusServiceUnavailable)
+				deny(w, r, &Refusal{Cause: CauseClosed, text: "tokens cannot be checked now"})
 				return
 			}
 			w.Header().Set("WWW-Authenticate", challenge(realm, why))

@@ -30,6 +30,7 @@ const (
 	CauseNotYet    Cause = "not_active" // its beginning is ahead
 	CauseClock     Cause = "clock"      // the clock is not trusted, and the settings want it to be
 	CauseScope     Cause = "scope"      // it passes, but not here
+	CauseClosed    Cause = "closed"     // no token can be checked now
 )
 
 // Refusal is why a use was refused. Its text may be shown to who sent the token.
