@@ -31,7 +31,8 @@ settings do not name: they get nothing until they are named.
 A lock opens by the table that it has. BEHIND says how much of the policy that
 table lacks; the lock gets it at its next call. STATE is the worst of: offline (a
 serial lock that does not answer), refused (its last call was), unseen (it never
-called), late (a call did not come), behind, ok.
+called), late (a call did not come), behind, checking (the policy has just changed,
+and what it lacks is not known yet: BEHIND may be ?), ok.
 ` + wifiHelp,
 		RunE: e.withClient(func(ctx context.Context, c *control.Client, _ []string) error {
 			var book control.LockBook
