@@ -75,7 +75,7 @@ type Report struct {
 	Incomplete bool
 	// DevicesLost: all nonces are new, all counters have jumped, and the kept
 	// states of doors (lockdown, overrides) are gone: the caller rebuilds
-	// those from the event log and keeps them again.
+	// those from the event log, keeps them again, and calls DoorsKept.
 	DevicesLost bool
 	// NoncesReplaced: all Hive nonces are new (also after a policy recovery).
 	NoncesReplaced bool

@@ -11,8 +11,8 @@
 //	devices.db      Hive nonces, serial counters, kept door states, vend credits
 //	device.key      64 hex digits; made once, with the first store
 //	store.lock      held while the store is open
-//	policy.recovering  there while a damaged policy is recovered; one found at
-//	                start begins the recovery anew
+//	*.recovering    there while a damaged policy or devices file is recovered; one
+//	                found at start begins the recovery anew
 //	import.stage    rows of an import that runs; removed at start
 //	quarantine/     damaged files, set aside under the time, never deleted
 //

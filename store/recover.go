@@ -15,7 +15,7 @@ import (
 
 // openPolicy opens the policy file, or makes it (fresh), or recovers it.
 func (s *Store) openPolicy(ctx context.Context, rep *Report, fresh bool) error {
-	cause, err := s.cutRecovery()
+	cause, err := s.cutRecovery(policyRecovering)
 	if err != nil {
 		return err
 	}
@@ -343,7 +343,7 @@ func (s *Store) recoverPolicy(ctx context.Context, rep *Report, cause error) err
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
-	if err := s.beginRecovery(cause); err != nil {
+	if err := s.beginRecovery(policyRecovering, cause); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
 	if err := s.quarantine(rep, policyName); err != nil {

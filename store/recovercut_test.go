@@ -15,12 +15,16 @@ import (
 // cutLog fails where a power cut would end a recovery: while the log is read.
 type cutLog struct {
 	*storetest.Log
-	cut error
+	cut   error
+	spare int // readings that go well before
 }
 
 func (l *cutLog) Scan(ctx context.Context, from site.EventSeq, fn func(site.Event) error) error {
 	if l.cut != nil {
-		return l.cut
+		if l.spare == 0 {
+			return l.cut
+		}
+		l.spare--
 	}
 	return l.Log.Scan(ctx, from, fn)
 }
@@ -86,4 +90,50 @@ func TestRecoveryCut(t *testing.T) {
 			closeStore(t, s)
 		})
 	}
+}
+
+// TestDevicesRecoveryCut: until credits and doors are kept again, the devices file
+// counts as lost: a cut in between loses no lockdown.
+func TestDevicesRecoveryCut(t *testing.T) {
+	dir, l := t.TempDir(), &cutLog{Log: &storetest.Log{}}
+	s, _ := openStore(t, dir, l)
+	ada := site.HolderID(apply(t, s, store.PutHolder{Name: "Ada"}).IDs[0])
+	credits := func() uint32 {
+		t.Helper()
+		n, err := s.Credits(ada, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	vend := store.Vend{Device: "snack", Holder: ada, Initial: 5, Event: func(bool, uint32) site.Event { return site.Event{} }}
+	if res, err := s.Vend(t.Context(), vend); err != nil || !res.Taken || credits() != 4 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	closeStore(t, s)
+	if err := os.Truncate(filepath.Join(dir, "devices.db"), 9000); err != nil {
+		t.Fatal(err)
+	}
+	l.cut, l.spare = errors.New("power cut"), 1 // that of the policy
+	if _, _, err := store.Open(store.Config{Dir: dir}, l, store.Options{}); !errors.Is(err, l.cut) {
+		t.Fatalf("got %v", err)
+	}
+	l.cut = nil
+	for range 2 { // the second one before the doors were kept again
+		var rep store.Report
+		if s, rep = openStore(t, dir, l); !rep.DevicesLost || rep.DevicesDamage == nil || !rep.NoncesReplaced || credits() != 4 {
+			t.Errorf("%d credits, report %+v", credits(), rep)
+		}
+		closeStore(t, s)
+	}
+	s, _ = openStore(t, dir, l)
+	if err := s.DoorsKept(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	s, rep := openStore(t, dir, l)
+	if rep.Damaged() || rep.DevicesLost || credits() != 4 {
+		t.Errorf("recovered once more: %d credits, report %+v", credits(), rep)
+	}
+	closeStore(t, s)
 }

@@ -12,6 +12,13 @@ import (
 // (create), or begins anew where it is damaged or gone.
 func (s *Store) openDevices(ctx context.Context, rep *Report, create bool) error {
 	path := s.path(devicesName)
+	cause, err := s.cutRecovery(devicesRecovering)
+	if err != nil {
+		return err
+	}
+	if cause != nil {
+		return s.recoverDevices(ctx, rep, cause)
+	}
 	if create {
 		if err := s.createBolt(path, deviceBuckets, s.newHeader()); err != nil {
 			return err
@@ -43,10 +50,14 @@ func (s *Store) openDevices(ctx context.Context, rep *Report, create bool) error
 }
 
 // recoverDevices sets the devices file aside and makes a new one: random
-// nonces, counters above all that could have been sent, credits from the log.
+// nonces, counters above all that could have been sent, credits from the log. It
+// is done when the caller has kept the doors again (DoorsKept).
 func (s *Store) recoverDevices(ctx context.Context, rep *Report, cause error) error {
 	_ = s.devices.close()
 	rep.DevicesDamage, rep.DevicesLost, rep.NoncesReplaced = cause, true, true
+	if err := s.beginRecovery(devicesRecovering, cause); err != nil {
+		return err
+	}
 	if err := s.quarantine(rep, devicesName); err != nil {
 		return err
 	}

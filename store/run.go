@@ -157,7 +157,7 @@ func (s *Store) recoverLive(ctx context.Context, cause error) {
 		rep.NoncesReplaced = err == nil
 	}
 	if err == nil {
-		err = s.endRecovery()
+		err = s.endRecovery(policyRecovering)
 	}
 	if err != nil {
 		_ = s.policy.close()

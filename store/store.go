@@ -27,10 +27,6 @@ const (
 	lockName       = "store.lock"
 	quarantineName = "quarantine"
 	stageName      = "import.stage"
-
-	// recoveringName is there while the policy is recovered: what a cut leaves of
-	// that is sound, and not the policy. It says what was wrong.
-	recoveringName = "policy.recovering"
 )
 
 // fullCheckAtOpen is the largest file that Open checks whole before it
@@ -200,7 +196,7 @@ func (s *Store) open(rep *Report) error {
 		}
 		rep.NoncesReplaced = true
 	}
-	if err := s.endRecovery(); err != nil {
+	if err := s.endRecovery(policyRecovering); err != nil {
 		return err
 	}
 	h, err := s.readHeader(&s.devices)
@@ -252,7 +248,7 @@ func (s *Store) unlock() {
 
 // sweep removes what an interrupted run left half made.
 func (s *Store) sweep() {
-	for _, n := range []string{policyName, copyName, devicesName, keyName, recoveringName} {
+	for _, n := range []string{policyName, copyName, devicesName, keyName, policyRecovering, devicesRecovering} {
 		_ = os.Remove(s.path(n + ".tmp"))
 	}
 	_ = os.Remove(s.path(stageName))

@@ -203,6 +203,9 @@ func TestDamageDevices(t *testing.T) {
 		}
 		r.checkModel(d.model)
 		r.keptLockdown()
+		if notes, err := filepath.Glob(filepath.Join(s.dir, "*.recovering")); err != nil || len(notes) > 0 {
+			t.Errorf("a recovery did not come to its end: %v, %v", notes, err)
+		}
 	})
 }
 

@@ -95,10 +95,18 @@ func (a *App) openAreas(ctx context.Context) error {
 }
 
 func (a *App) keepAll(ctx context.Context, kept map[site.DoorID]site.DoorKept) {
+	whole := true
 	for id, k := range kept {
 		if err := a.store.KeepDoor(ctx, id, k); err != nil {
 			a.log.Error("kept door state could not be written", "door", id, "err", err)
+			whole = false
 		}
+	}
+	if !whole {
+		return // the next start works them out again
+	}
+	if err := a.store.DoorsKept(); err != nil {
+		a.log.Error("end of a recovery could not be written", "err", err)
 	}
 }
 
