@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -244,7 +245,11 @@ func TestPendingLocks(t *testing.T) {
 	}
 	w.pass(1)
 	w.callAs("192.0.2.9:1", auth(fmt.Sprintf("%032X", 0xB0+69), start), "GET", "/swordfish/lock/db/0", "")
+	a := w.callAs("192.0.2.9:1", auth(serial3, start), "GET", "/swordfish/lock/db/0", "")
 	p := w.srv.Pending()
+	if a.status != 404 || slices.ContainsFunc(p, func(p link.Pending) bool { return p.Serial == serial3 }) {
+		t.Errorf("a lock on a line, which has a name, is listed or answered %d over HTTP", a.status)
+	}
 	if len(p) != 64 || p[0].Serial != fmt.Sprintf("%032X", 0xB0+69) || p[0].Calls != 2 || p[0].Address != "192.0.2.9" || !p[0].First.Before(p[0].Last) {
 		t.Errorf("%d pending, first %+v", len(p), p[0])
 	}

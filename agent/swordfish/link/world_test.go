@@ -30,6 +30,7 @@ import (
 const (
 	serial1 = "0000000000000000A100000000002479"
 	serial2 = "0000000000000000A100000000002480"
+	serial3 = "0000000000000000A100000000002481" // of the lock on a line
 	keyText = "06fba5258a37eed076532ec47bccc2f7daa92edf5490f722234eec6f5ac7c467"
 )
 
@@ -224,7 +225,7 @@ func newWorld(t testing.TB, change ...func(*link.Config)) *world {
 		Locks: []link.Lock{
 			{ID: "room5", Name: "Room 5", Serial: strings.ToLower(serial1), Profile: p},
 			{ID: "room6", Name: "Room 6", Serial: serial2, Profile: p},
-			{ID: "cellar", Name: "Cellar", Profile: p, Device: "line1"},
+			{ID: "cellar", Name: "Cellar", Serial: serial3, Profile: p, Device: "line1"},
 		},
 		Auth: link.AuthNone, Zone: zone, Dir: t.TempDir(), SiteKey: siteKey,
 	}
