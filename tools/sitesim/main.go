@@ -144,6 +144,11 @@ func serve(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := lockPlay(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	p, err := newPlayer(w)
 	if err != nil {
 		return err
@@ -178,6 +183,19 @@ func serve(ctx context.Context, dir string) error {
 		}
 		work.Go(func() { p.attend(ctx, c) })
 	}
+}
+
+// lockPlay takes the folder for this process: a second one would take the orders
+// and the lines away from the first.
+func lockPlay(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "sitesim.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("the site in %s is being played already: %w", dir, err), f.Close())
+	}
+	return func() { f.Close() }, nil
 }
 
 // attend answers the orders of one connection.

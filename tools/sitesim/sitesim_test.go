@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gatehouse/tools/sitesim/wire"
 )
@@ -272,5 +273,62 @@ func TestOrders(t *testing.T) {
 	}
 	if f.levels["FIRE"] != 0 || f.levels["PANIC"] != 0 || f.levels["CONTACT"] != 0 {
 		t.Errorf("levels %v", f.levels)
+	}
+}
+
+// TestRunTwice: a second run on one folder is refused and leaves the first its
+// orders and its lines; when the first has ended the folder can be played again.
+func TestRunTwice(t *testing.T) {
+	dir := t.TempDir()
+	const file = `{"board": "board.sock", "doors": [{"id": "shed", "strike": "STRIKE", "unlocked": 1, "contact": "CONTACT", "open": 1}],
+ "readers": [{"id": "in", "door": "shed", "device": "shed", "item": "door", "key_file": "key", "pty": "tty"}]}`
+	for name, data := range map[string]string{"sitesim.json": file, "key": "00112233445566778899aabbccddeeff"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(serveBoard(t, dir, &fakeBoard{levels: map[string]int{}}))
+	for range 2 {
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- serve(ctx, dir) }()
+		awaitSite(t, dir, ended)
+		line, err := os.Readlink(filepath.Join(dir, "tty"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, giveUp := context.WithTimeout(t.Context(), 5*time.Second) // where it is not refused
+		err = serve(second, dir)
+		giveUp()
+		if err == nil || !strings.Contains(err.Error(), "played already") {
+			t.Errorf("a second run: %v", err)
+		}
+		if said, err := send(t.Context(), dir, order{Do: "show"}); err != nil || !strings.Contains(said, "shed") {
+			t.Errorf("the first run: %q, %v", said, err)
+		}
+		if still, err := os.Readlink(filepath.Join(dir, "tty")); err != nil || still != line {
+			t.Errorf("its line is %s (%v), was %s", still, err, line)
+		}
+		end()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// awaitSite waits until a run takes orders.
+func awaitSite(t *testing.T, dir string, ended <-chan error) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := send(t.Context(), dir, order{Do: "show"}); err == nil {
+			return
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("the first run ended: %v", err)
+		case <-tick.C:
+		}
 	}
 }
