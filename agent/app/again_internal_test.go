@@ -44,8 +44,12 @@ func TestFileAgain(t *testing.T) {
 		name string
 		make func(t *testing.T, path string) (b task.Task, change func())
 	}{
-		{"alarms", func(_ *testing.T, path string) (task.Task, func()) {
-			b, log, n := loadAlarms(path), memoryLog{make(chan site.Event, 9)}, site.EventSeq(0)
+		{"alarms", func(t *testing.T, path string) (task.Task, func()) {
+			b, err := loadAlarms(path)
+			if err == nil {
+				t.Error("a path through a file is read as if there were none")
+			}
+			log, n := memoryLog{make(chan site.Event, 9)}, site.EventSeq(0)
 			b.log = log
 			return b, func() {
 				n++

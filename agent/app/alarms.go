@@ -79,17 +79,23 @@ func (e *alarmEntry) key() alarmKey {
 	return alarmKey{e.Kind, e.Door, e.Reader, e.Device, e.Item}
 }
 
-// loadAlarms reads the file at path. The log is set before Run.
-func loadAlarms(path string) *alarmBook {
+// loadAlarms reads the file at path. One that cannot be read is set aside, and the
+// error says so: the list is then made again. The log is set before Run.
+func loadAlarms(path string) (*alarmBook, error) {
 	b := &alarmBook{path: path, ready: make(chan struct{}), news: make(chan struct{})}
 	data, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(data, &b.state)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		b.state = alarmState{}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return b, nil
 	}
-	return b
+	b.state = alarmState{}
+	err = fmt.Errorf("%s: %w; the list of alarms is made again from the event log", path, err)
+	if aside := setAside(path); aside != "" {
+		err = fmt.Errorf("%w; kept as %s", err, aside)
+	}
+	return b, err
 }
 
 // known is the highest event number that the list has taken.

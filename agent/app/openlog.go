@@ -15,7 +15,8 @@ import (
 // openLog opens the event log and what stands on it.
 func (a *App) openLog() error {
 	a.sink = &eventSink{clock: func() site.Clock { return a.clock.Clock() }, outputs: a.outputs}
-	a.alarms = loadAlarms(filepath.Join(a.cfg.StateDir, "alarms.json"))
+	var unread error
+	a.alarms, unread = loadAlarms(filepath.Join(a.cfg.StateDir, "alarms.json"))
 	log, rep, err := spool.Open(a.cfg.Spool, spool.Options{
 		MinSeq:     a.alarms.known(), // should the log's folder be gone, numbers still go on
 		Quarantine: filepath.Join(a.cfg.StateDir, "quarantine"),
@@ -40,6 +41,10 @@ func (a *App) openLog() error {
 		a.healthChanged(task.Change{Fault: f})
 	}
 	a.logOpened(rep)
+	if unread != nil {
+		a.health.Set("alarms", unread.Error())
+		a.log.Error("alarms could not be read", "err", unread)
+	}
 	for id, err := range unmade {
 		a.health.Set(notify.Item(id), err.Error())
 	}

@@ -130,10 +130,16 @@ func (a *App) absent() []string {
 // advice says what to do about a fault, by the beginning of its id.
 var advice = []struct{ prefix, cause, do string }{
 	{"store.key", "STATE/device.key is missing or belongs to another store", "put the right device.key back (from a backup) and restart; the store cannot be read without it"},
+	{"store.copy", "the verified copy of the policy file cannot be written: the disk is full, read-only or broken", "free space in the state folder, or replace the storage; the copy is tried again by itself"},
 	{"store", "the policy file or the device file was damaged, or cannot be opened", "look into STATE/quarantine and at the event log; run on, take a backup, and replace the storage if it happens again"},
 	{"spool.write", "the event log cannot be written: the disk is full, read-only or broken", "free space in the state folder, or replace the storage; events wait in memory meanwhile"},
 	{"spool.damaged", "a file of the event log was altered; it was set aside", "keep STATE/quarantine for a look; a new log was begun, and events_lost says what is missing"},
-	{"spool.budget", "the event budget is reached and nothing may be trimmed", "raise events.budget, or bring the consumer that is behind back"},
+	{"spool.budget", "the event budget is reached, and what is left are changes of the policy that no verified copy has", "see whether store.copy stands: free space for the copy; or raise events.budget"},
+	{"spool.state", "the event log cannot be trimmed, or the trusted time not be kept: the disk is full, read-only or broken", "see the text; free space in the state folder, or replace the storage"},
+	{"spool", "a small file of the event log was altered; it was set aside", "keep STATE/quarantine for a look; replace the storage if it happens again"},
+	{"areas", "STATE/areas.json, which has who is where and the PIN lock-outs, was altered; it was made again from the event log", "see `gatehouse area list`; replace the storage if it happens again"},
+	{"alarms", "STATE/alarms.json was altered; the list was made again from the event log", "look through `gatehouse alarms list`; replace the storage if it happens again"},
+	{"listen", "the address is in use, is none of this machine's, or the certificate cannot be read; the doors do not need it", "see the text; mend listen in the settings, end what uses the port, or move STATE/tls/site.pem away; then restart"},
 	{"inputs", "STATE/inputs.json could not be read or cannot be written", "free space in the state folder, or replace the storage; look at `gatehouse fire status` and at the doors"},
 	{"input", "an input of the site cannot be read, so it counts as it was", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"output", "an output cannot be driven", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
@@ -146,6 +152,18 @@ var advice = []struct{ prefix, cause, do string }{
 	{"gateway", "STATE/gateway.json, which has the link numbers of the doors, cannot be read", "see the text; put the file back from a backup and restart. Removing it gives new link numbers: the host must then link anew"},
 	{"task", "a part of the agent fails again and again", "see its text; restart the agent, and report it if it stays"},
 }
+
+// adviceOn says why a fault may stand and what to do.
+func adviceOn(id string) (cause, do string) {
+	for _, adv := range advice {
+		if strings.HasPrefix(id, adv.prefix) {
+			return adv.cause, adv.do
+		}
+	}
+	return unknownCause, "see the text and the event log"
+}
+
+const unknownCause = "unknown"
 
 // remedy says what to do about a warning.
 func remedy(warning string) string {
@@ -179,13 +197,7 @@ func (a *App) Doctor(ctx context.Context) []control.Finding {
 		if f.ID == uplink.FaultID && st.Uplink != nil && !st.Uplink.Connected {
 			continue // uplinkWrong says more
 		}
-		cause, do := "unknown", "see the text and the event log"
-		for _, adv := range advice {
-			if strings.HasPrefix(f.ID, adv.prefix) {
-				cause, do = adv.cause, adv.do
-				break
-			}
-		}
+		cause, do := adviceOn(f.ID)
 		wrong("fault "+f.ID+": "+f.Text, cause, do)
 	}
 	for _, d := range st.Doors {
