@@ -360,10 +360,11 @@ func (b *areaBook) forgive(holder site.HolderID, f control.Forgiveness) (n int, 
 }
 
 // verdict asks what areas say of a decision that would let the holder pass, or
-// that refuses by what comes after them (door.md, Decision); empty: nothing.
+// that refuses by what comes after them (door.md, Decision); empty: nothing, as of
+// what opens nothing.
 func (b *areaBook) verdict(dec *access.Decision, req *access.Request, now time.Time) site.Reason {
 	before := dec.Outcome == access.Refused && dec.Reason.Rank() < site.ReasonInterlock.Rank()
-	if dec.Credential == nil || before {
+	if dec.Credential == nil || before || !access.Opens(dec.Credential.Function, req.Mode) {
 		return ""
 	}
 	if m, ok := b.move(req.Reader, dec.Credential.Holder); ok {

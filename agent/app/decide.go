@@ -263,10 +263,14 @@ type passing struct {
 // takeAll takes for all persons or for none, and says what refuses. Uses come
 // last: they cannot be given back.
 func (d *doorDecider) takeAll(persons []passing, req *access.Request) site.Reason {
-	if f := persons[0].credential.Function; access.Opens(f, req.Mode) && !d.areas.lock(d.door) {
+	opens := access.Opens(persons[0].credential.Function, req.Mode)
+	if opens && !d.areas.lock(d.door) {
 		return site.ReasonInterlock
 	}
 	for i, p := range persons {
+		if !opens {
+			break // nobody comes in
+		}
 		if r := d.areas.reserve(p.reader, p.credential.Holder, req.Clock.Now); r != "" {
 			d.cancel(persons[:i])
 			return r

@@ -177,3 +177,22 @@ func TestFirstDoesNotPass(t *testing.T) {
 		t.Errorf("revoked: %+v", r.events(site.KindAccess))
 	}
 }
+
+// TestLockdownOfFullArea: a card that opens nothing lets nobody into an area, so one
+// that is full does not refuse it.
+func TestLockdownOfFullArea(t *testing.T) {
+	r := newRulesSite(t, "occupancy: 1, passback: {mode: soft}").start()
+	r.enrolPINs("Ada,H10301,77,1568,,,,front", "Bob,H10301,77,1570,,,lockdown,front", "Cem,H10301,55,10984,,,,front")
+	r.want(site.ReasonGranted, func() { r.show("front-in", adaCard) })
+	r.walk("GPIO23")
+	r.waitEvent("entry", site.KindArea, func(ev site.Event) bool { return ev.Holder == "Ada" && ev.Area == "lab" })
+	r.want(site.ReasonOccupancy, func() { r.show("front-in", "1b957440") })
+	if w := r.whyAt("front", "front-in", otherCard); w.Decision != "granted" || hasStep(w, "areas", "") {
+		t.Errorf("why %+v", w)
+	}
+	r.want(site.ReasonGranted, func() { r.show("front-in", otherCard) })
+	r.waitEvent("the lockdown", site.KindMode, func(ev site.Event) bool { return ev.Door == "front" && ev.Mode == "lockdown" })
+	if hasAreaReserved(r) {
+		t.Error("a place is reserved")
+	}
+}

@@ -260,7 +260,7 @@ func (a *App) foldRight(b *areaBook, ev *site.Event) {
 // explain says what areas and interlocks know of a decision.
 func (b *areaBook) explain(dec *access.Decision, req *access.Request) []control.WhyStep {
 	var out []control.WhyStep
-	if m := b.moves[req.Reader]; m.From != m.To && dec.Credential != nil {
+	if m := b.moves[req.Reader]; m.From != m.To && dec.Credential != nil && access.Opens(dec.Credential.Function, req.Mode) {
 		where := "not known where"
 		if a, since, ok := b.owner.Where(dec.Credential.Holder, req.Clock.Now); ok {
 			where = "in " + areaName(a) + " since " + since.Format(time.RFC3339)
