@@ -343,7 +343,7 @@ func (e *env) watchInputs(ctx context.Context, c *control.Client, id string) err
 			if e.json {
 				err = e.printJSON(in)
 			} else {
-				_, err = fmt.Fprintf(e.out, "%s  %s\n", time.Now().Format("15:04:05.000"), line)
+				_, err = fmt.Fprintf(e.out, "%s  %s\n", e.now().Format("15:04:05.000"), line)
 			}
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDoctorWithoutAgent: where no agent answers, doctor says what to do.
@@ -99,4 +100,23 @@ func TestLockdownThatHasEnded(t *testing.T) {
 		t.Errorf("%d %s%s %v", code, stdout, stderr, a.did)
 	}
 	a.must("door", "lockdown", "--all", "--end", "5m")
+}
+
+// TestDoorTestZone: the times of a door's test are the site's, as all others.
+func TestDoorTestZone(t *testing.T) {
+	a := newAgent(t)
+	if err := os.WriteFile(a.config, []byte(strings.Replace(settings, "timezone: UTC", "timezone: Asia/Kathmandu", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	zone, err := time.LoadLocation("Asia/Kathmandu") // 5:45 before UTC: no machine's zone by chance
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now().In(zone)
+	out := a.must("door", "test", "front", "--for=1ms", "--click=false")
+	after := time.Now().In(zone)
+	shown, _, _ := strings.Cut(out, " ")
+	if first, last := before.Format("15:04:05.000"), after.Format("15:04:05.000"); first <= last && (shown < first || shown > last) {
+		t.Errorf("%s is not from %s to %s", shown, first, last)
+	}
 }
