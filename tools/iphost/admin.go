@@ -74,6 +74,11 @@ func (e *env) openStopped(ctx context.Context) (stop func(), err error) {
 		closeAll()
 		return nil, err
 	}
+	seal, make := host.SealFile(e.state, m.Seal, m.NATS == "")
+	if err := reg.Seal(ctx, seal, make); err != nil {
+		closeAll()
+		return nil, err
+	}
 	s, err := host.ServeAdmin(e.state, host.Admin(reg, nil), func(error) {})
 	if err != nil {
 		closeAll()

@@ -136,9 +136,13 @@ func (x *trial) startNodes() {
 		if err := os.WriteFile(secret, []byte("a secret of the test's hosts"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		seal := filepath.Join(n.dir, "all.key")
+		if err := os.WriteFile(seal, []byte(strings.Repeat("5e", 32)), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		n.base = "https://" + listen
 		n.args = []string{"--name", "node" + strconv.Itoa(i), "--listen", listen, "--ca-listen", ip + ":0", "--host", ip,
-			"--cluster", routes[i], "--routes", strings.Join(slices.Delete(slices.Clone(routes), i, i+1), ","), "--cluster-secret", secret}
+			"--cluster", routes[i], "--routes", strings.Join(slices.Delete(slices.Clone(routes), i, i+1), ","), "--cluster-secret", secret, "--seal-key", seal}
 		n.process = launch(t, n.dir, n.args...)
 		x.nodes = append(x.nodes, n)
 	}

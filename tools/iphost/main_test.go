@@ -205,6 +205,44 @@ func (p *process) kill() {
 	}
 }
 
+// TestSealedFolder: a stopped host's folder has no site key in its buckets, and is of
+// no use without the key file.
+func TestSealedFolder(t *testing.T) {
+	dir := stateDir(t)
+	key := must(t, "site", "add", "demo", "--state", dir)
+	files := 0
+	err := filepath.WalkDir(filepath.Join(dir, "nats"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		files++
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(key)) {
+			t.Errorf("the key is in %s", path)
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Fatalf("%d files, %v", files, err)
+	}
+	if err := os.Rename(filepath.Join(dir, "seal.key"), filepath.Join(dir, "kept")); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"site", "list"}, {"run", "--listen", "127.0.0.1:0", "--ca-listen", "off", "--log-level", "error"}} {
+		code, _, errs := command(t, append(args, "--state", dir)...)
+		if code != 1 || !strings.Contains(errs, "sealed with another key") || !strings.Contains(errs, "seal.key") {
+			t.Errorf("%v without the key file: code %d, %s", args, code, errs)
+		}
+	}
+	mode := filepath.Join(dir, "mode.json")
+	if err := os.WriteFile(mode, []byte(`{"seal_key":"`+filepath.Join(dir, "kept")+`"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := must(t, "site", "list", "--state", dir); !strings.Contains(out, "demo") {
+		t.Errorf("with the file elsewhere: %s", out)
+	}
+}
+
 // TestKilledProcess: what a killed process had answered is there at its next
 // start, and managed while it runs.
 func TestKilledProcess(t *testing.T) {

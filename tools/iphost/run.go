@@ -78,6 +78,7 @@ the hosts join their own NATS servers; with --nats they use an existing one.`,
 	fs.StringVar(&f.routeKey, "cluster-key", "", "its key, PEM")
 	fs.StringVar(&f.caPEM, "cluster-ca", "", "the CA of all hosts' certificates, PEM")
 	fs.BoolVar(&f.plain, "cluster-plain", false, "allow routes without TLS beyond this machine")
+	fs.StringVar(&f.cfg.SealKey, "seal-key", "", "file of 64 hex digits that seals the keys which hosts keep, the same for all (default: STATE/seal.key of a host alone, else none)")
 	fs.IntVar(&f.cfg.Bus.Replicas, "replicas", 0, "copies of what hosts keep (default: as many as hosts, at most 3; 1 with --nats)")
 	fs.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&f.format, "log-format", "text", "text or json")
@@ -116,6 +117,11 @@ func (f *runFlags) build(cmd *cobra.Command, e *env) error {
 		return err
 	}
 	f.cfg.Dir, f.cfg.Log = e.state, log
+	if f.cfg.SealKey != "" {
+		if f.cfg.SealKey, err = filepath.Abs(f.cfg.SealKey); err != nil {
+			return fmt.Errorf("--seal-key: %w", err)
+		}
+	}
 	if (f.cfg.TLS.CertFile == "") != (f.cfg.TLS.KeyFile == "") {
 		return fmt.Errorf("%w: --cert and --key go together", errUsage)
 	}
@@ -220,10 +226,11 @@ type mode struct {
 	Creds   string `json:"nats_creds,omitempty"`
 	CA      string `json:"nats_ca,omitempty"`
 	Cluster bool   `json:"cluster,omitempty"`
+	Seal    string `json:"seal_key,omitempty"` // the file
 }
 
 func (f *runFlags) mode() mode {
-	return mode{NATS: f.nats, Creds: f.natsCreds, CA: f.natsCA, Cluster: f.cluster != ""}
+	return mode{NATS: f.nats, Creds: f.natsCreds, CA: f.natsCA, Cluster: f.cluster != "", Seal: f.cfg.SealKey}
 }
 
 func saveMode(dir string, m mode) error {

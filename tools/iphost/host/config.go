@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,6 +44,10 @@ type Config struct {
 	TLS TLS
 	// Bus joins other hosts; its Dir and Name are taken from here.
 	Bus bus.Config
+	// SealKey is the file of the key that seals site keys and the CA's key in the
+	// buckets, the same for all hosts; empty: STATE/seal.key, which is made, for a
+	// host alone, and none for others, where they lie in clear then.
+	SealKey string
 	// Journal bounds the stored events.
 	Journal journal.Config
 	// Window is how far a gateway's clock may be off.
@@ -112,6 +117,14 @@ func (c Config) withDefaults() (Config, error) {
 	c.Bus.Dir, c.Bus.Name, c.Bus.Log = c.Dir, c.Name, c.Log
 	c.Journal.Log = c.Log
 	return c, nil
+}
+
+// SealFile is the file of the seal key, and whether it is made where there is none.
+func SealFile(dir, given string, alone bool) (path string, make bool) {
+	if given == "" && alone {
+		return filepath.Join(dir, "seal.key"), true
+	}
+	return given, false
 }
 
 // set puts a default where nothing was said.

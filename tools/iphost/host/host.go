@@ -166,6 +166,13 @@ func (h *Host) start(ctx context.Context, failed chan<- error) error {
 	if h.reg, err = registry.Open(ctx, h.bus); err != nil {
 		return err
 	}
+	seal, make := SealFile(h.cfg.Dir, h.cfg.SealKey, h.cfg.Bus.URL == "" && h.cfg.Bus.Cluster == nil)
+	if err := h.reg.Seal(ctx, seal, make); err != nil {
+		return err
+	}
+	if seal == "" {
+		h.cfg.Log.Warn("site keys and the CA's key lie in clear in the buckets: give all hosts one seal key")
+	}
 	if h.journal, err = journal.Open(ctx, h.bus, h.cfg.Journal); err != nil {
 		return err
 	}

@@ -5,9 +5,10 @@
 //
 // A gateway belongs to the site whose key it proved first; another site's key
 // cannot take it over until it is forgotten. Passwords and tokens are kept as
-// SHA-256 hashes (both are random and long). Site keys and the CA's key are
-// kept as they are, since the host must use them: the state folder and the bus
-// are to be guarded like a key file.
+// SHA-256 hashes (both are random and long). Site keys and the CA's key, which
+// the host must use, are sealed with a key of a file that is not in the buckets
+// (Seal); where the hosts were given none they lie in clear, and the state folder
+// and the bus are to be guarded like a key file.
 package registry
 
 import (
@@ -52,6 +53,8 @@ const HostTTL = 30 * time.Second
 // Registry holds the buckets. Its methods may be called at the same time.
 type Registry struct {
 	sites, gateways, sessions, tokens, roots, seen, hosts jetstream.KeyValue
+
+	sealer *sealer // nil: nothing is sealed
 
 	now     func() time.Time
 	listing chan struct{} // of 1: who lists the sites for all

@@ -22,7 +22,20 @@ func (r *Registry) CurrentRoot(ctx context.Context) (Root, error) {
 	if err != nil {
 		return Root{}, fmt.Errorf("root certificate: %w", err)
 	}
-	return e.value, nil
+	return r.openRoot(e.value)
+}
+
+// openRoot returns a root with its key open.
+func (r *Registry) openRoot(v Root) (Root, error) {
+	if v.Key == nil {
+		return v, nil
+	}
+	key, err := r.sealer.open(rootPlace(v.DER), string(v.Key))
+	if err != nil {
+		return Root{}, fmt.Errorf("root certificate: %w", err)
+	}
+	v.Key = key
+	return v, nil
 }
 
 // ErrOwners is returned where a host should make a CA and the others serve the
@@ -33,7 +46,7 @@ var ErrOwners = errors.New("the installation serves the owner's root certificate
 // make when there is none. Where another host is faster, its root is returned.
 func (r *Registry) ShareOwn(ctx context.Context, make func() (Root, error)) (Root, error) {
 	var out Root
-	_, _, err := change(ctx, r.roots, currentRoot, func(e *entry[Root]) error {
+	_, _, err := change(ctx, r.roots, currentRoot, func(e *entry[Root]) (err error) {
 		if e.value.DER != nil && e.value.Key == nil {
 			return ErrOwners
 		}
@@ -44,8 +57,10 @@ func (r *Registry) ShareOwn(ctx context.Context, make func() (Root, error)) (Roo
 			}
 			e.value = made
 		}
-		out = e.value
-		return nil
+		if out, err = r.openRoot(e.value); err == nil {
+			e.value.Key = []byte(r.sealed(rootPlace(e.value.DER), e.value.Key))
+		}
+		return err
 	})
 	if err != nil {
 		return Root{}, fmt.Errorf("root certificate: %w", err)

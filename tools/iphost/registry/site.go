@@ -20,7 +20,7 @@ type Site struct {
 }
 
 type siteRecord struct {
-	Key   string    `json:"key"`
+	Key   string    `json:"key"` // hex digits, or sealed
 	Zone  string    `json:"zone,omitempty"`
 	Added time.Time `json:"added"`
 }
@@ -44,7 +44,7 @@ func (r *Registry) AddSite(ctx context.Context, name string, key engage.SiteKey,
 			return fmt.Errorf("site %s: site %s has the same key: %w", name, s.Name, ErrExists)
 		}
 	}
-	_, conflict, err := put(ctx, r.sites, name, siteRecord{Key: key.Reveal(), Zone: zone, Added: r.now().UTC()}, 0)
+	_, conflict, err := put(ctx, r.sites, name, siteRecord{Key: r.sealed(sitePlace(name), []byte(key.Reveal())), Zone: zone, Added: r.now().UTC()}, 0)
 	if conflict {
 		err = ErrExists
 	}
@@ -84,7 +84,7 @@ func (r *Registry) RemoveSite(ctx context.Context, name string) error {
 func (r *Registry) Sites(ctx context.Context) ([]Site, error) {
 	var out []Site
 	err := list(ctx, r.sites, func(name string, v siteRecord) error {
-		s, err := v.site(name)
+		s, err := r.site(name, v)
 		out = append(out, s)
 		return err
 	})
@@ -98,11 +98,11 @@ func (r *Registry) Site(ctx context.Context, name string) (Site, error) {
 	if err != nil {
 		return Site{}, fmt.Errorf("site %s: %w", name, err)
 	}
-	return e.value.site(name)
+	return r.site(name, e.value)
 }
 
-func (v siteRecord) site(name string) (Site, error) {
-	key, err := engage.ParseSiteKey(v.Key)
+func (r *Registry) site(name string, v siteRecord) (Site, error) {
+	key, err := r.siteKey(name, v)
 	if err != nil {
 		return Site{}, fmt.Errorf("site %s: %w", name, err)
 	}
