@@ -59,10 +59,8 @@ func (w *week) number(s *slots) []site.Interval {
 				}
 			}
 		}
-		if iv.End == minutesPerDay-1 && w.c.profile.DayEnd != minutesPerDay {
-			// A lock of this kind would take it for the end of the day.
-			w.c.lose("", "a schedule that ends at 23:59 ends at 23:58 at this lock")
-			iv.End--
+		if w.c.profile.DayEnd != minutesPerDay {
+			w.shorten(&iv)
 		}
 		if iv.Days == 0 || iv.Start >= iv.End {
 			s.state[i] = slotEmpty
@@ -72,6 +70,18 @@ func (w *week) number(s *slots) []site.Interval {
 		out = append(out, iv)
 	}
 	return out
+}
+
+// shorten makes an interval one that a lock can hold whose day ends at 23:59.
+func (w *week) shorten(iv *site.Interval) {
+	switch {
+	case iv.End == minutesPerDay-1: // it would be taken for the end of the day
+		w.c.lose("", "a schedule that ends at 23:59 ends at 23:58 at this lock")
+		iv.End--
+	case iv.Start == minutesPerDay-1 && iv.Days != 0: // no length is short enough, and a lock may refuse the file
+		w.c.lose("", "the last minute of a day is left out where a schedule begins with it: the day of this lock ends at 23:59")
+		iv.Days = 0
+	}
 }
 
 // holds reports whether an atom holds on a day, and where not, whether that is only

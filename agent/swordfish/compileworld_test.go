@@ -94,6 +94,12 @@ func (w *lockWorld) randomSchedules(r *rand.Rand, wild bool) {
 			if !wild && iv.End == 1439 {
 				iv.End = 1440
 			}
+			if wild && r.IntN(50) == 0 {
+				iv.Start = 1439
+			}
+			if !wild && iv.Start == 1439 {
+				iv.Start = 1438
+			}
 			s.Intervals = append(s.Intervals, iv)
 		}
 		w.schedules = append(w.schedules, s)
@@ -108,7 +114,7 @@ func (w *lockWorld) right(r *rand.Rand) site.Right {
 func (w *lockWorld) randomHost(r *rand.Rand) {
 	w.host = &swordfish.HostLists{}
 	for i := range 1 + r.IntN(3) {
-		iv := pick(r, allWeek, site.Interval{Days: 0x3E, Start: 480, End: 1020}, site.Interval{Days: site.Days(1 + r.IntN(127)), Start: r.IntN(1440), End: 1 + r.IntN(1438)})
+		iv := pick(r, allWeek, site.Interval{Days: 0x3E, Start: 480, End: 1020}, site.Interval{Days: site.Days(1 + r.IntN(127)), Start: r.IntN(1439), End: 1 + r.IntN(1438)})
 		w.host.Schedules = append(w.host.Schedules, iv)
 		w.schedules = append(w.schedules, site.Schedule{ID: site.ScheduleID(fmt.Sprint("lock.", i+1)), Source: site.SourceIPHost, Intervals: []site.Interval{iv}, IgnoreHolidays: true})
 	}

@@ -207,6 +207,9 @@ func (w *world) schedule(src site.Source, n int) {
 			d |= site.Days(w.r.IntN(8)) << 7
 		}
 		iv := site.Interval{Days: d, Start: pick(w.r, 0, 480, 1320, w.r.IntN(1440)), End: pick(w.r, 360, 1020, 1440, 1+w.r.IntN(1440))}
+		if w.r.IntN(100) == 0 {
+			iv.Start = 1439 // there is no length for that minute where the day ends at 23:59
+		}
 		if n == 0 {
 			iv = site.Interval{Days: d, Start: pick(w.r, 0, 480), End: pick(w.r, 1020, 1439, 1440)}
 		}
