@@ -44,7 +44,8 @@ func (s *State) Handle(r Request) (int, string) {
 			s.lock = "frznSec"
 		case strings.Contains(r.Body, `"secure"`):
 			s.lock = "sec"
-		case strings.Contains(r.Body, `"momentaryUnlock"`):
+		case strings.Contains(r.Body, `"momentaryUnlock"`): // never cached
+		case strings.Contains(r.Body, `"passage"`): // as of a lock that is away
 			return http.StatusAccepted, `{"statusMessage":"Command cached"}`
 		default:
 			return http.StatusBadRequest, `{"statusMessage":"Invalid JSON tag value"}`

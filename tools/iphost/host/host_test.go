@@ -222,7 +222,7 @@ func TestBrokerOne(t *testing.T) {
 	}{
 		{"PUT", "/edgeDevices/dev00000/lockControl" + one, `{"lockControl":{"lockState":{"nextLockState":"frozenSecure"}}}`, reply{200, "gateway", ""}},
 		{"GET", "//edgeDevices/dev00000//lockStatus" + one, "", reply{200, "gateway", `{"edgeDevice":{"linkId":"dev00000","lockStatus":{"currentLockState":"frznSec"}}}`}},
-		{"PUT", "/edgeDevices/dev00000/lockControl" + one, `{"lockControl":{"lockState":{"nextLockState":"momentaryUnlock"}}}`, reply{202, "gateway", `{"statusMessage":"Command cached"}`}},
+		{"PUT", "/edgeDevices/dev00000/lockControl" + one, `{"lockControl":{"lockState":{"nextLockState":"passage"}}}`, reply{202, "gateway", `{"statusMessage":"Command cached"}`}},
 		{"GET", "/gateway/nothing" + one + "&a=<%20>&b=2", "", reply{404, "gateway", `{"statusMessage":"Not found"}`}},
 		{"GET", "/gateway/deviceInfo?gateway=0000000000000000A0B1000000000299", "", reply{404, "host", `{"statusMessage":"no such gateway"}`}},
 		{"PATCH", "/gateway/deviceInfo" + one, "", reply{405, "", `{"statusMessage":"GET, PUT, POST or DELETE"}`}},
