@@ -122,6 +122,8 @@ func TestCompile(t *testing.T) {
 			swordfish.Table{Entries: entries{entry(1, 1), entry(2, 1)}, Schedules: slots{office}}},
 		{"a schedule that ends at 23:59 ends before", lockOf{schedules: []site.Schedule{{ID: "late", Intervals: []site.Interval{{Days: workdays, Start: 600, End: 1439}}}}, cards: one(rec("late"))},
 			swordfish.Table{Entries: entries{entry(1, 1)}, Schedules: slots{{Days: workdays, Start: 600, End: 1438}}, Losses: lost("", "a schedule that ends at 23:59 ends at 23:58 at this lock"), Lost: 1}},
+		{"a beginning before the year 2000 is none", lockOf{cards: one(rec("", func(c *site.Credential) { c.From = time.Unix(0, 0) }))},
+			swordfish.Table{Entries: entries{entry(1, 1)}, Schedules: slots{always}}},
 		{"of a schedule that begins at 23:59 the first minute is left out", lockOf{schedules: []site.Schedule{{ID: "late", Intervals: []site.Interval{{Days: workdays, Start: 1439, End: 10}}}}, cards: one(rec("late"))},
 			swordfish.Table{Entries: entries{entry(1, 1)}, Schedules: slots{{Days: 0x7C, Start: 0, End: 10}}, Losses: lost("", "the last minute of a day is left out where a schedule begins with it: the day of this lock ends at 23:59"), Lost: 1}},
 		{"and is there where the lock's day ends at 1440", lockOf{profile: func(p *swordfish.Profile) { p.DayEnd = 1440 }, schedules: []site.Schedule{{ID: "late", Intervals: []site.Interval{{Days: workdays, Start: 1439, End: 1440}}}}, cards: one(rec("late"))},

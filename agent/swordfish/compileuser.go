@@ -127,9 +127,10 @@ func (c *Compiler) handle(r *site.Credential, tt access.Timetable) uint16 {
 	return n
 }
 
-// firstDate and lastDate bound what 14 digits can say.
+// firstDate and lastDate bound the times that a lock is told: it may refuse a file with
+// a year before its clock's first, and 14 digits say no later one.
 var (
-	firstDate = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
+	firstDate = time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC)
 	lastDate  = time.Date(9999, 12, 30, 0, 0, 0, 0, time.UTC)
 )
 
