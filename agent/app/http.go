@@ -12,9 +12,11 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"gatehouse/agent/gateway"
+	"gatehouse/agent/task"
 )
 
 // Time-outs of the listeners. A reader on a slow radio gets its time; one that
@@ -110,18 +112,29 @@ func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
+// listenRetry is the pace at which an address is tried that could not be had: at a
+// start the network may come later than the agent.
+const listenRetry = 5 * time.Second
+
 // server is one listener as a task.
 type server struct {
-	name     string
-	listener net.Listener
-	http     *http.Server
-	ready    chan struct{}
+	name   string
+	addr   string       // to listen on where there is no listener; empty: never
+	health *task.Health // has the fault of that
+	log    *slog.Logger
+	http   *http.Server
+	ready  chan struct{}
+	once   sync.Once // for ready
+	listen func(network, addr string) (net.Listener, error)
+
+	mu       sync.Mutex   // guards following
+	listener net.Listener // nil: not open
 }
 
-// newServer makes the task of a listener that is open already. HTTP/2 is off:
-// locks and readers speak HTTP/1.1 (contract.md, Settings).
-func newServer(name string, l net.Listener, h http.Handler, cert *tls.Certificate, log *slog.Logger) *server {
-	s := &server{name: name, listener: l, ready: make(chan struct{}), http: &http.Server{
+// newServer makes the task of a listener. HTTP/2 is off: locks and readers speak
+// HTTP/1.1 (contract.md, Settings).
+func newServer(name string, h http.Handler, cert *tls.Certificate, log *slog.Logger) *server {
+	s := &server{name: name, log: log, listen: net.Listen, ready: make(chan struct{}), http: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -137,33 +150,83 @@ func newServer(name string, l net.Listener, h http.Handler, cert *tls.Certificat
 	return s
 }
 
+// open listens. An address that cannot be had is a fault, not the end: the doors
+// do not need it.
+func (s *server) open() error {
+	l, err := s.listen("tcp", s.addr)
+	if err != nil {
+		s.health.Set("listen."+s.name, err.Error())
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	s.health.Clear("listen." + s.name)
+	s.keep(l)
+	return nil
+}
+
+func (s *server) keep(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener = l
+}
+
+func (s *server) current() net.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listener
+}
+
 // Run serves until ctx ends, then lets requests under way finish for a moment.
 func (s *server) Run(ctx context.Context) error {
+	s.once.Do(func() { close(s.ready) })
+	tick := time.NewTicker(listenRetry)
+	defer tick.Stop()
+	for s.current() == nil {
+		if s.addr == "" {
+			return fmt.Errorf("%s: the listener is gone", s.name)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if s.open() == nil {
+			s.log.Info("listener is open", "listener", s.name)
+		}
+	}
+	return s.serve(ctx, s.current())
+}
+
+func (s *server) serve(ctx context.Context, l net.Listener) error {
+	sctx, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		<-ctx.Done()
+		<-sctx.Done()
+		if ctx.Err() == nil {
+			return // it has failed: another one is opened
+		}
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
 		if s.http.Shutdown(grace) != nil {
 			s.http.Close()
 		}
 	}()
-	close(s.ready)
 	var err error
 	if s.http.TLSConfig != nil {
-		err = s.http.ServeTLS(s.listener, "", "")
+		err = s.http.ServeTLS(l, "", "")
 	} else {
-		err = s.http.Serve(s.listener)
+		err = s.http.Serve(l)
 	}
+	stop()
+	<-ended
+	s.keep(nil)
 	if errors.Is(err, http.ErrServerClosed) {
-		<-ended
 		return nil
 	}
 	return fmt.Errorf("%s: %w", s.name, err)
 }
 
-// Ready is closed when the listener serves.
+// Ready is closed when the task runs; its address may not be had yet.
 func (s *server) Ready() <-chan struct{} { return s.ready }
 
 // String names the listener.

@@ -139,7 +139,7 @@ var advice = []struct{ prefix, cause, do string }{
 	{"spool", "a small file of the event log was altered; it was set aside", "keep STATE/quarantine for a look; replace the storage if it happens again"},
 	{"areas", "STATE/areas.json, which has who is where and the PIN lock-outs, was altered; it was made again from the event log", "see `gatehouse area list`; replace the storage if it happens again"},
 	{"alarms", "STATE/alarms.json was altered; the list was made again from the event log", "look through `gatehouse alarms list`; replace the storage if it happens again"},
-	{"listen", "the address is in use, is none of this machine's, or the certificate cannot be read; the doors do not need it", "see the text; mend listen in the settings, end what uses the port, or move STATE/tls/site.pem away; then restart"},
+	{"listen", "the address is in use, is none of this machine's, or the certificate cannot be read; the doors do not need it", "see the text; an address that comes later or a port that is freed is taken by itself; else mend listen in the settings, or move STATE/tls/site.pem away, and restart"},
 	{"inputs", "STATE/inputs.json could not be read or cannot be written", "free space in the state folder, or replace the storage; look at `gatehouse fire status` and at the doors"},
 	{"input", "an input of the site cannot be read, so it counts as it was", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},
 	{"output", "an output cannot be driven", "check that nothing else holds its line and that the board has it; see `gatehouse status`"},

@@ -2,7 +2,6 @@ package app
 
 import (
 	"crypto/tls"
-	"net"
 	"net/http"
 	"path/filepath"
 
@@ -58,7 +57,8 @@ func (a *App) listen() error {
 	if warning != "" {
 		a.warnings = append(a.warnings, warning)
 	}
-	s := newServer("control", l, control.Handler(a.controlParts()), nil, a.log)
+	s := newServer("control", control.Handler(a.controlParts()), nil, a.log)
+	s.keep(l)
 	s.http.WriteTimeout, s.http.ReadTimeout = 0, 0 // event tails and imports take their time
 	a.servers = append(a.servers, s)
 	cert, err := siteCertificate(a.cfg.StateDir, a.cfg.Site.Name, a.wifiLocks(), a.hw.Clock.Now())
@@ -79,20 +79,21 @@ func (a *App) open(name, addr string, h http.Handler, cert *tls.Certificate) {
 	if addr == "" {
 		return
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		a.health.Set("listen."+name, err.Error())
-		a.log.Error("listener could not be opened", "listener", name, "err", err)
-		return
+	s := newServer(name, h, cert, a.log)
+	s.addr, s.health = addr, a.health
+	if err := s.open(); err != nil {
+		a.log.Error("listener could not be opened; it is tried again", "listener", name, "err", err)
 	}
-	a.servers = append(a.servers, newServer(name, l, h, cert, a.log))
+	a.servers = append(a.servers, s)
 }
 
 // Addresses returns where the agent listens, by listener; call it after Ready.
 func (a *App) Addresses() map[string]string {
 	out := map[string]string{}
 	for _, s := range a.servers {
-		out[s.name] = s.listener.Addr().String()
+		if l := s.current(); l != nil {
+			out[s.name] = l.Addr().String()
+		}
 	}
 	return out
 }
