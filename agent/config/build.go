@@ -3,6 +3,7 @@ package config
 import (
 	"iter"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -113,6 +114,9 @@ func (b *builder) base(c *Config, raw *rawFile) {
 	}
 	c.Device.Board = b.board(raw.Device.Board)
 	c.StateDir = b.resolve(raw.StateDir.V)
+	if n := len(c.StateDir) + len("/control.sock"); n > maxSocket {
+		b.errorf(raw.StateDir.at, "is too long: the path of control.sock in it has %d bytes, and a socket's has at most %d", n, maxSocket)
+	}
 	c.Listen = Listen{HTTPS: raw.Listen.HTTPS.V, Devices: raw.Listen.Devices.V}
 	b.listeners(raw)
 	c.Clock = site.ClockAlwaysOnly
@@ -124,6 +128,10 @@ func (b *builder) base(c *Config, raw *rawFile) {
 		Dir: filepath.Join(c.StateDir, "events"), Budget: int64(raw.Events.Budget.V), Keep: raw.Events.Keep.V,
 	}
 }
+
+// maxSocket is the longest path of a unix socket (sun_path of unix(7), less its
+// end).
+const maxSocket = 107
 
 func (b *builder) board(t text) Board {
 	switch {
@@ -142,10 +150,24 @@ func (b *builder) listeners(raw *rawFile) {
 	if !d.Set {
 		return
 	}
-	if d.V == raw.Listen.HTTPS.V && !strings.HasSuffix(d.V, ":0") {
-		b.errorf(d.at, "is the address of listen.https")
+	if sameAddress(d.V, raw.Listen.HTTPS.V) {
+		b.errorf(d.at, "is the address of listen.https, %s", quote(raw.Listen.HTTPS.V))
 	}
 	b.warnf(d.at, "plain HTTP: what passes here can be read and altered on the network; keep it on a network of its own")
+}
+
+// sameAddress reports whether two listeners want the same port of an address: one
+// without a host has it of all.
+func sameAddress(a, b string) bool {
+	ahost, aport, aerr := net.SplitHostPort(a)
+	bhost, bport, berr := net.SplitHostPort(b)
+	if aerr != nil || berr != nil || aport != bport || aport == "0" {
+		return false
+	}
+	all := func(host, other string) bool {
+		return host == "" || host == "::" || host == "0.0.0.0" && !strings.Contains(other, ":")
+	}
+	return ahost == bhost || all(ahost, bhost) || all(bhost, ahost)
 }
 
 // maxFormats bounds the formats of a site: each card is tried against all.

@@ -141,6 +141,20 @@ hive: {vend: {credits: -1, alert: 1.5}, quiet_hours: {start: "24:00", end: 7:00}
 			`2:27: error: site.timezone: time zone "Europe/Berlon" is not known`,
 			`3:18: error: device.serial: want 32 hex digits, not "0000000000000000A0G1000000000206"`,
 		}},
+		{"two listeners on one port", "listen: {https: \":80\", devices: \"192.168.50.1:80\"}\n", nil, []string{
+			`8:33: error: listen.devices: is the address of listen.https, ":80"`,
+			"8:33: warning: listen.devices: plain HTTP: what passes here can be read and altered on the network; keep it on a network of its own",
+		}},
+		{"two listeners on two addresses", "listen: {https: \"192.168.50.2:80\", devices: \"192.168.50.1:80\"}\n", nil, []string{
+			"8:45: warning: listen.devices: plain HTTP: what passes here can be read and altered on the network; keep it on a network of its own",
+		}},
+		{"a folder that no socket fits in", "state_dir: " + strings.Repeat("a", 80) + "\n", nil, []string{
+			"8:12: error: state_dir: is too long: the path of control.sock in it has 108 bytes, and a socket's has at most 107",
+		}},
+		{"a folder that a socket just fits in", "state_dir: " + strings.Repeat("a", 79) + "\n", nil, nil},
+		{"a number out of range", "hive: {vend: {credits: 9999999999}}\n", nil, []string{
+			`8:24: error: hive.vend.credits: "9999999999" is out of range`,
+		}},
 		{"addresses", "listen: {https: \"localhost\", devices: \"1.2.3.4:99999\"}\n", nil, []string{
 			`8:17: error: listen.https: want an address as "192.168.50.1:80" or ":443", not "localhost"`,
 			`8:39: error: listen.devices: port "99999" is not a number from 0 to 65535`,

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/mail"
@@ -121,6 +122,9 @@ func bounded[T cmp.Ordered](s string, m *member, parse func(string) (T, error)) 
 
 func parseInt(s string) (int, error) {
 	n, err := strconv.ParseInt(s, 10, 32)
+	if errors.Is(err, strconv.ErrRange) {
+		return 0, fmt.Errorf("%s is out of range", quote(s))
+	}
 	if err != nil || len(s) > 1 && s[0] == '0' || s[0] == '+' {
 		return 0, fmt.Errorf("want a whole decimal number, not %s", quote(s))
 	}
