@@ -79,10 +79,9 @@ func (r *running) at(reader, bits string) {
 	r.t.Helper()
 	l := readerLines[reader]
 	wait(r.t, reader, func() bool { return r.board.Claimed(l[0]) })
-	const pace = 500 * time.Microsecond
-	length := time.Duration(len(bits)) * pace
+	length := time.Duration(len(bits)) * bitPace
 	time.Sleep(length + 30*time.Millisecond)
-	r.board.WiegandAt(l[0], l[1], bits, pace, r.board.Now()-length)
+	r.board.WiegandAt(l[0], l[1], bits, bitPace, r.board.Now()-length)
 }
 
 // show presents a 26-bit card at a reader.

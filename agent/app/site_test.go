@@ -145,13 +145,16 @@ func (r *running) card(hexBits string) {
 	r.frame(haltest.Bits(26, hexBits))
 }
 
+// bitPace is a slow reader's. A frame ends by the reader's timer after four times as
+// long: this process may lose the processor for that long between two edges.
+const bitPace = 3 * time.Millisecond
+
 // frame presents bits at the Wiegand reader, stamped at an even pace however
 // busy this machine is.
 func (r *running) frame(bits string) {
-	const pace = 500 * time.Microsecond
-	length := time.Duration(len(bits)) * pace
+	length := time.Duration(len(bits)) * bitPace
 	time.Sleep(length + 30*time.Millisecond) // as long as it takes, and a silence since what was before
-	r.board.WiegandAt("GPIO17", "GPIO18", bits, pace, r.board.Now()-length)
+	r.board.WiegandAt("GPIO17", "GPIO18", bits, bitPace, r.board.Now()-length)
 }
 
 // wait polls until ok: the agent's goroutines run in real time here.

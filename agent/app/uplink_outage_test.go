@@ -78,6 +78,7 @@ func TestUplinkOutage(t *testing.T) {
 	d := &drain{t: t, ids: make([]uint32, 0, total+1000)}
 	h.onEvent = d.take
 	s := uplinkSite(t, h)
+	h.clock = s.clock.Now // the week passes for the host, too
 	r := s.start()
 	r.enrol("Ada,H10301,77,1568,front")
 	r.linked()

@@ -49,7 +49,8 @@ type ipHost struct {
 	addr  string
 	cert  atomic.Pointer[tls.Certificate]
 
-	onEvent func(e ipEvent) // set before the host is reached; nil: they are kept
+	onEvent func(e ipEvent)  // set before the host is reached; nil: they are kept
+	clock   func() time.Time // set before the host is reached
 
 	mu                       sync.Mutex // guards the following
 	server                   *httptest.Server
@@ -91,7 +92,7 @@ func newIPHost(t *testing.T) *ipHost {
 		t.Fatal(err)
 	}
 	year := certstest.Valid(time.Now().Add(-time.Hour), time.Now().Add(365*24*time.Hour))
-	h := &ipHost{t: t, ca: certstest.NewCA(t, "iphost root", year), tokens: map[string]bool{}, answers: map[uint32]ipAnswer{}}
+	h := &ipHost{t: t, clock: time.Now, ca: certstest.NewCA(t, "iphost root", year), tokens: map[string]bool{}, answers: map[uint32]ipAnswer{}}
 	h.caSrv = certstest.NewServer(t, certs.Key(key), h.ca)
 	h.use(h.ca.Issue(t, []string{"127.0.0.1"}, year))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -167,7 +168,7 @@ func (h *ipHost) credentials(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		at, err = tok.Open(uplink.SiteKey(key), time.UTC)
 	}
-	if err == nil && time.Since(at).Abs() > 5*time.Minute { // a host that knows no zone
+	if err == nil && h.clock().Sub(at).Abs() > 5*time.Minute { // a host that knows no zone
 		err = fmt.Errorf("the token says %s", at)
 	}
 	h.mu.Lock()
