@@ -312,9 +312,7 @@ time is over or it is interrupted.`,
 					return err
 				}
 			}
-			ctx, cancel := context.WithTimeout(ctx, d)
-			defer cancel()
-			return e.watchInputs(ctx, c, args[0])
+			return e.watchInputs(ctx, c, args[0], d)
 		})}
 	c.Flags().BoolVar(&click, "click", true, "click the strike")
 	c.Flags().DurationVar(&d, "for", 10*time.Second, "how long to show the inputs")
@@ -325,14 +323,16 @@ time is over or it is interrupted.`,
 // slower.
 const inputsPoll = 50 * time.Millisecond
 
-func (e *env) watchInputs(ctx context.Context, c *control.Client, id string) error {
+// watchInputs shows each change for so long, and at least what there is now.
+func (e *env) watchInputs(ctx context.Context, c *control.Client, id string, d time.Duration) error {
 	tick := time.NewTicker(inputsPoll)
 	defer tick.Stop()
+	over := time.After(d)
 	shown := ""
 	for {
 		var in control.Inputs
 		err := c.Get(ctx, doorPath(id, "inputs"), nil, &in)
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		if errors.Is(err, context.Canceled) {
 			return nil
 		}
 		if err != nil {
@@ -351,6 +351,8 @@ func (e *env) watchInputs(ctx context.Context, c *control.Client, id string) err
 		}
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-over:
 			return nil
 		case <-tick.C:
 		}
