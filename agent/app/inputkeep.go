@@ -23,6 +23,25 @@ type keptInputs struct {
 	Fire      bool      `json:"fire"`
 	FireSince time.Time `json:"fire_since,omitzero"`
 	Panic     bool      `json:"panic"` // pressed, and the doors are locked down for it
+	// What was told and has not ended: it is over where the input is normal at the
+	// next start, and somebody has to be told.
+	Mains   bool `json:"mains,omitempty"`
+	Battery bool `json:"battery,omitempty"`
+	Tamper  bool `json:"tamper,omitempty"`
+}
+
+// supervised is the place of an input that is told when it begins not to be normal;
+// nil for any other kind of event.
+func (k *keptInputs) supervised(kind site.Kind) *bool {
+	switch kind {
+	case site.KindPower:
+		return &k.Mains
+	case site.KindBattery:
+		return &k.Battery
+	case site.KindTamper:
+		return &k.Tamper
+	}
+	return nil
 }
 
 // keepRetry is the pace at which the file is tried again.
@@ -55,7 +74,7 @@ func openInputKeeper(path, quarantine string, health *task.Health, fromLog func(
 	if errors.Is(err, fs.ErrNotExist) {
 		return k
 	}
-	text := fmt.Sprintf("%s was unreadable: %v; fire and panic button are as the event log has them", path, err)
+	text := fmt.Sprintf("%s was unreadable: %v; fire, panic button and the other inputs are as the event log has them", path, err)
 	aside := filepath.Join(quarantine, filepath.Base(path)+"."+strconv.FormatInt(time.Now().UnixNano(), 10))
 	if err := errors.Join(os.MkdirAll(quarantine, 0o700), os.Rename(path, aside)); err == nil {
 		text += "; kept as " + aside
@@ -158,7 +177,7 @@ func (k *inputKeeper) write() error {
 		err = writeFileSync(k.path, data, 0o600)
 	}
 	if err != nil {
-		k.health.Set("inputs.kept", "fire and panic button would be forgotten by a restart: "+err.Error())
+		k.health.Set("inputs.kept", "fire, panic button and the other inputs would be forgotten by a restart: "+err.Error())
 		return err
 	}
 	k.mu.Lock()
@@ -171,22 +190,31 @@ func (k *inputKeeper) write() error {
 
 // inputsFromLog works out what the inputs keep from their newest events.
 func (a *App) inputsFromLog(ctx context.Context) (out keptInputs) {
-	fire, panicked := a.cfg.Inputs.Fire != nil, a.cfg.Inputs.Panic != nil // still looked for
-	err := a.spool.ScanBack(ctx, a.spool.Last(), func(ev site.Event) bool {
-		switch {
-		case ev.Door != "":
-		case ev.Kind == site.KindFire && fire:
-			fire = false
-			if out.Fire = !ev.Cleared; out.Fire {
-				out.FireSince = ev.Time
-			}
-		case ev.Kind == site.KindPanic && panicked:
-			out.Panic, panicked = !ev.Cleared, false
+	in := a.cfg.Inputs
+	wanted := map[site.Kind]bool{} // still looked for
+	for kind, set := range map[site.Kind]bool{site.KindFire: in.Fire != nil, site.KindPanic: in.Panic != nil,
+		site.KindPower: in.Mains != nil, site.KindBattery: in.Battery != nil, site.KindTamper: in.Tamper != nil} {
+		if set {
+			wanted[kind] = true
 		}
-		return fire || panicked
+	}
+	err := a.spool.ScanBack(ctx, a.spool.Last(), func(ev site.Event) bool {
+		if ev.Door != "" || ev.Reader != "" || !wanted[ev.Kind] {
+			return len(wanted) > 0
+		}
+		delete(wanted, ev.Kind)
+		switch at := out.supervised(ev.Kind); {
+		case at != nil:
+			*at = !ev.Cleared
+		case ev.Kind == site.KindPanic:
+			out.Panic = !ev.Cleared
+		case !ev.Cleared:
+			out.Fire, out.FireSince = true, ev.Time
+		}
+		return len(wanted) > 0
 	})
 	if err != nil {
-		a.log.Error("fire and panic button could not be worked out from the event log", "err", err)
+		a.log.Error("what the inputs of the site keep could not be worked out from the event log", "err", err)
 	}
 	return out
 }

@@ -259,15 +259,22 @@ var inputTexts = map[string][2]string{
 }
 
 // supervised makes an input of the site an event when it begins not to be normal
-// and one when that is over.
-func (a *App) supervised(id string, kind site.Kind, c *config.Input) *siteInput {
+// and one when that is over. What stands at a start is told anew, and what ended
+// before it, as mains do that come back after the battery was empty, has its end told.
+func (a *App) supervised(id string, kind site.Kind, c *config.Input, keep *inputKeeper) *siteInput {
 	cfg := inputConfig{id: id, line: c.Line, active: !c.Normal, cut: !c.Normal}
-	standing := false
+	kept := keep.now()
+	standing := *kept.supervised(kind)
 	return a.newSiteInput(cfg, func(_ context.Context, s lineState) {
-		if on := s == lineActive; on != standing {
-			standing = on
+		if s == lineUnknown {
+			return
+		}
+		on := s == lineActive
+		if on || standing {
 			a.sink.Append(site.Event{Kind: kind, Cleared: !on, Text: inputText(id, on)})
 		}
+		standing = on
+		keep.change(func(k *keptInputs) { *k.supervised(kind) = on })
 	})
 }
 
@@ -296,7 +303,7 @@ func (a *App) newSiteInputs(keep *inputKeeper) siteInputs {
 		cfg  *config.Input
 	}{{"mains", site.KindPower, in.Mains}, {"battery", site.KindBattery, in.Battery}, {"tamper", site.KindTamper, in.Tamper}} {
 		if s.cfg != nil {
-			out.list = append(out.list, a.supervised(s.id, s.kind, s.cfg))
+			out.list = append(out.list, a.supervised(s.id, s.kind, s.cfg, keep))
 		}
 	}
 	return out
@@ -305,7 +312,7 @@ func (a *App) newSiteInputs(keep *inputKeeper) siteInputs {
 // buildSite makes what belongs to the site as a whole, over its doors.
 func (a *App) buildSite(ctx context.Context) {
 	var keep *inputKeeper
-	if a.cfg.Inputs.Fire != nil || a.cfg.Inputs.Panic != nil {
+	if in := a.cfg.Inputs; in.Fire != nil || in.Panic != nil || in.Mains != nil || in.Battery != nil || in.Tamper != nil {
 		keep = openInputKeeper(filepath.Join(a.cfg.StateDir, "inputs.json"), filepath.Join(a.cfg.StateDir, "quarantine"), a.health,
 			func() keptInputs { return a.inputsFromLog(ctx) })
 	}

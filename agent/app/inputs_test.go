@@ -345,3 +345,40 @@ func TestNoInputs(t *testing.T) {
 		t.Error("a file for inputs that are not there")
 	}
 }
+
+// TestSupervisedOverRestart: an input that is normal again at the next start has its
+// end told then, once, also where the file is lost; one that is not is told anew.
+func TestSupervisedOverRestart(t *testing.T) {
+	s := newWholeSite(t)
+	for i, lost := range []bool{false, true} {
+		r := s.start()
+		before := len(r.siteEvents(site.KindPower))
+		s.board.Drive("GPIO20", hal.Low)
+		wait(t, "mains failed", func() bool { return len(r.siteEvents(site.KindPower)) == before+1 })
+		r.stop()
+		r = s.start()
+		wait(t, "told anew", func() bool { return len(r.siteEvents(site.KindPower)) == before+2 })
+		r.stop()
+		s.board.Drive("GPIO20", hal.High)
+		if lost {
+			if err := os.Remove(filepath.Join(s.dir, "inputs.json")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r = s.start()
+		wait(t, "its end", func() bool { return len(r.siteEvents(site.KindPower)) == before+3 })
+		r.stop()
+		r = s.start()
+		var got []bool
+		for _, ev := range r.siteEvents(site.KindPower)[before:] {
+			got = append(got, ev.Cleared)
+		}
+		if len(got) != 3 || got[0] || got[1] || !got[2] {
+			t.Errorf("round %d: cleared %v", i, got)
+		}
+		if evs := r.siteEvents(site.KindTamper); len(evs) != 0 {
+			t.Errorf("tamper: %+v", evs)
+		}
+		r.stop()
+	}
+}
