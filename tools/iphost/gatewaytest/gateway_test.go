@@ -153,6 +153,13 @@ func TestGateway(t *testing.T) {
 	if diff := cmp.Diff(event, h.hear(c)); diff != "" {
 		t.Errorf("the event of section 2 (-want +got):\n%s", diff)
 	}
+	h.pingAndCut(g, c)
+}
+
+// pingAndCut looks at a ping, then at the end.
+func (h *hostSide) pingAndCut(g *gatewaytest.Gateway, c *websocket.Conn) {
+	t := h.T
+	t.Helper()
 	go func() { _, _, _ = c.ReadMessage() }() // answers what is not a message
 	ponged := make(chan error, 1)
 	go func() { ponged <- g.Ping(t.Context(), "p1") }()

@@ -136,6 +136,13 @@ func TestSeal(t *testing.T) {
 	if after := w.kept(a); after != kept {
 		t.Error("what is sealed was sealed again")
 	}
+	w.refusesOthers()
+}
+
+// refusesOthers starts hosts that have not the installation's key.
+func (w sealWorld) refusesOthers() {
+	t, ctx := w.T, w.Context()
+	t.Helper()
 	for name, path := range map[string]string{
 		"none": "", "another": writeKey(t, strings.Repeat("ab", 32), 0o600), "gone": filepath.Join(t.TempDir(), "seal.key"),
 	} {
