@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,13 +17,30 @@ import (
 
 // lateNet is a network whose address comes late, and whose listeners can fail.
 type lateNet struct {
+	mu        sync.Mutex // guards following
 	have      bool
 	listeners []*lateListener
+}
+
+// come brings the address.
+func (n *lateNet) come() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.have = true
+}
+
+// opened returns the listeners so far.
+func (n *lateNet) opened() []*lateListener {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.listeners)
 }
 
 var errNoAddress = errors.New("cannot assign requested address")
 
 func (n *lateNet) listen(string, string) (net.Listener, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if !n.have {
 		return nil, errNoAddress
 	}
@@ -71,15 +90,15 @@ func TestListenerLate(t *testing.T) {
 		if f := health.List(); len(f) != 1 || f[0].ID != "listen.devices" || len(a.Addresses()) > 0 {
 			t.Errorf("faults %v, addresses %v", f, a.Addresses())
 		}
-		network.have = true
+		network.come()
 		time.Sleep(time.Minute)
-		if f := health.List(); len(f) > 0 || len(network.listeners) != 1 || len(a.Addresses()) != 1 {
-			t.Errorf("faults %v, %d listeners, addresses %v", f, len(network.listeners), a.Addresses())
+		if f := health.List(); len(f) > 0 || len(network.opened()) != 1 || len(a.Addresses()) != 1 {
+			t.Errorf("faults %v, %d listeners, addresses %v", f, len(network.opened()), a.Addresses())
 		}
-		network.listeners[0].broken <- errors.New("the network is down")
+		network.opened()[0].broken <- errors.New("the network is down")
 		time.Sleep(time.Minute)
-		if f := health.List(); len(f) > 0 || len(network.listeners) != 2 {
-			t.Errorf("after a failure: faults %v, %d listeners", f, len(network.listeners))
+		if f := health.List(); len(f) > 0 || len(network.opened()) != 2 {
+			t.Errorf("after a failure: faults %v, %d listeners", f, len(network.opened()))
 		}
 		stop()
 		if err := <-ended; err != nil {
@@ -93,7 +112,7 @@ func TestControlNotOnANetwork(t *testing.T) {
 	network := &lateNet{have: true}
 	s := newServer("control", http.NotFoundHandler(), nil, slog.New(slog.DiscardHandler))
 	s.listen = network.listen
-	if err := s.Run(t.Context()); err == nil || len(network.listeners) > 0 {
-		t.Errorf("got %v, %d listeners", err, len(network.listeners))
+	if err := s.Run(t.Context()); err == nil || len(network.opened()) > 0 {
+		t.Errorf("got %v, %d listeners", err, len(network.opened()))
 	}
 }
