@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"gatehouse/agent/control"
@@ -105,19 +106,30 @@ func (s *doorSet) Release(ctx context.Context, t control.Target, by string) ([]s
 	return s.each(ctx, t, door.Command{Op: door.OpRelease, By: by})
 }
 
+// each commands all doors of the target at once and returns those that did it.
 func (s *doorSet) each(ctx context.Context, t control.Target, c door.Command) ([]site.DoorID, error) {
 	ids, err := s.targets(t)
 	if err != nil {
 		return nil, err
 	}
-	errs := make(chan error, len(ids))
-	for _, id := range ids {
-		go func() { errs <- s.command(ctx, id, c) }()
+	return commandAll(ids, func(id site.DoorID) error { return s.command(ctx, id, c) })
+}
+
+// commandAll calls do for all at once. It returns, in their order, those that did it,
+// also where it is not kept over a restart, and the errors of all.
+func commandAll(ids []site.DoorID, do func(site.DoorID) error) (done []site.DoorID, err error) {
+	errs := make([]error, len(ids))
+	var work sync.WaitGroup
+	for i, id := range ids {
+		work.Go(func() { errs[i] = do(id) })
 	}
-	for range ids {
-		err = errors.Join(err, <-errs)
+	work.Wait()
+	for i, id := range ids {
+		if errs[i] == nil || errors.Is(errs[i], door.ErrNotKept) {
+			done = append(done, id)
+		}
 	}
-	return ids, err
+	return done, errors.Join(errs...)
 }
 
 func (s *doorSet) targets(t control.Target) ([]site.DoorID, error) {

@@ -195,33 +195,26 @@ func (s siteDoors) each(ctx context.Context, t control.Target, c door.Command) (
 	if !t.All || len(s.locks.locks) == 0 {
 		return s.doorSet.each(ctx, t, c)
 	}
-	type result struct {
-		id  site.DoorID
-		err error
-	}
-	var wired []*config.Lock // control names the others
+	var wired []site.DoorID // control names the others
+	byID := map[site.DoorID]*config.Lock{}
 	for i := range s.locks.locks {
 		if lock := &s.locks.locks[i]; lock.Serial != nil {
-			wired = append(wired, lock)
+			wired, byID[lock.ID] = append(wired, lock.ID), lock
 		}
 	}
-	results := make(chan result, len(wired))
-	for _, lock := range wired {
-		go func() { results <- result{lock.ID, s.locks.command(ctx, lock, c)} }()
-	}
-	var ids []site.DoorID
-	var err error
+	var doors []site.DoorID
 	if len(s.list) > 0 {
-		ids, err = s.doorSet.each(ctx, t, c)
-	}
-	for range wired {
-		r := <-results
-		if r.err == nil {
-			ids = append(ids, r.id)
+		var err error
+		if doors, err = s.targets(t); err != nil {
+			return nil, err
 		}
-		err = errors.Join(err, r.err)
 	}
-	return ids, err
+	return commandAll(append(doors, wired...), func(id site.DoorID) error {
+		if lock := byID[id]; lock != nil {
+			return s.locks.command(ctx, lock, c)
+		}
+		return s.command(ctx, id, c)
+	})
 }
 
 // Inputs returns the live levels of a door's lines, or what a lock on a line says.
