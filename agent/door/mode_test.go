@@ -50,7 +50,7 @@ func TestCommands(t *testing.T) {
 				"2s access granted ada",
 				"3s de-energise", "3s command lockdown by cli", "3s mode lockdown by cli", "3s keep lockdown passage",
 				"4s access lockdown bob",
-				"5s energise", "5s command release by cli", "5s mode passage by cli", "5s keep passage",
+				"5s energise", "5s command release by cli", "5s mode lockdown ended passage by cli", "5s keep passage",
 			},
 		},
 		{
@@ -58,7 +58,23 @@ func TestCommands(t *testing.T) {
 			in: []at{{s, door.Command{Op: door.OpLockdown, Until: noon.Add(9 * s), By: "cli"}}}, end: 20 * s,
 			want: []string{
 				"1s command lockdown until 12:00:09 by cli", "1s mode lockdown until 12:00:09 by cli", "1s keep lockdown until 12:00:09",
-				"9s mode secured", "9s keep",
+				"9s mode lockdown ended secured", "9s keep",
+			},
+		},
+		{
+			name: "a release without a lockdown ends nothing", cfg: cfg,
+			in: []at{{s, do(door.OpRelease)}, {2 * s, mode(site.ModePassage)}}, end: 3 * s,
+			want: []string{
+				"1s command release by cli",
+				"2s energise", "2s command mode passage by cli", "2s mode passage by cli", "2s keep passage",
+			},
+		},
+		{
+			name: "a lockdown that is given another end has not ended", cfg: cfg, from: lockdown,
+			in: []at{{s, door.Command{Op: door.OpLockdown, Until: noon.Add(9 * s), By: "cli"}}}, end: 20 * s,
+			want: []string{
+				"1s command lockdown until 12:00:09 by cli", "1s keep lockdown until 12:00:09",
+				"9s mode lockdown ended secured", "9s keep",
 			},
 		},
 		{
@@ -79,7 +95,7 @@ func TestCommands(t *testing.T) {
 				"3s energise", "3s command mode frozen_passage by cli", "3s mode frozen_passage by cli", "3s keep frozen_passage secured",
 				"4s de-energise", "4s command lockdown by cli", "4s mode lockdown by cli", "4s keep lockdown frozen_passage secured",
 				"5s command mode disabled by cli", "5s mode disabled by cli", "5s keep lockdown disabled",
-				"6s command release by cli", "6s keep disabled",
+				"6s command release by cli", "6s mode lockdown ended disabled by cli", "6s keep disabled",
 				"7s energise", "7s command auto by cli", "7s mode passage", "7s keep",
 			},
 		},
@@ -96,6 +112,15 @@ func TestCommands(t *testing.T) {
 			in: []at{{s, door.Fire{On: true}}}, end: 3 * s,
 		},
 	})
+}
+
+// A lockdown whose end passed while the agent was off has ended at the start.
+func TestLockdownEndsWhileOff(t *testing.T) {
+	w := world{cfg: front()}
+	w.step(door.Start{Kept: site.DoorKept{Lockdown: &site.DoorOverride{Mode: site.ModeLockdown, Until: noon.Add(-s)}}})
+	if diff := cmp.Diff([]string{"0s de-energise", "0s mode lockdown ended secured", "0s keep"}, w.trace); diff != "" {
+		t.Errorf("trace (-want +got):\n%s", diff)
+	}
 }
 
 func TestFunctions(t *testing.T) {

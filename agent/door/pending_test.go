@@ -217,7 +217,7 @@ func TestPendingEnds(t *testing.T) {
 		b.stop()
 		b.wantEvents(t, "access pin_required pin-a", "access unknown_credential",
 			"access pin_required pin-a", "command lockdown by cli", "mode lockdown by cli", "access lockdown two-b",
-			"command release by cli", "mode secured", "access unknown_credential", "access granted c")
+			"command release by cli", "mode lockdown ended secured", "access unknown_credential", "access granted c")
 	})
 }
 

@@ -132,6 +132,7 @@ type State struct {
 	unlocked  bool
 	heldBack  bool // the mode unlocks and an interlock does not let it
 	mode      site.Mode
+	down      bool // a lockdown was there, in force or under a door that is disabled
 
 	refusal site.Reason // of the last grant or command; empty: it was done
 }

@@ -75,6 +75,7 @@ func (m *machine) start(in Start) {
 		return mode == site.ModeSecured || mode == site.ModePassage || mode == site.ModeDisabled
 	})
 	s.mode, _ = s.Mode()
+	s.down = s.lockdown.on
 	m.fire(in.Fire)
 	m.schedule(in.Schedule)
 }
@@ -209,11 +210,20 @@ func (m *machine) take(in Input) {
 func (m *machine) settle() {
 	s := &m.s
 	mode, _, h := s.ruling()
-	if mode != s.mode {
+	e := site.Event{Kind: site.KindMode, Mode: mode.String(), By: h.by, Until: h.until}
+	ended := s.down && !s.lockdown.on
+	if ended {
+		e.Text = textLockdownEnded
+	}
+	s.down = s.lockdown.on
+	switch {
+	case mode != s.mode:
 		m.endHeldBack()
 		s.mode = mode
-		m.emit(site.Event{Kind: site.KindMode, Mode: mode.String(), By: h.by, Until: h.until})
+		m.emit(e)
 		m.endWaits(mode)
+	case ended: // under a door that is disabled
+		m.emit(e)
 	}
 	unlocked := m.unlocks(mode)
 	switch silent := mode.Unlocked() && s.let || s.fire || s.pulse.on && s.pulse.timed; {

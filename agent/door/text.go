@@ -22,8 +22,10 @@ const (
 	textSchedule  = "schedule"
 	textFirstIn   = "schedule, after the first person since "
 	textSeparator = "; "
-	bySchedule    = "schedule"
-	byInterlock   = "interlock"
+	// Of a mode event by which a lockdown is over (agent/gateway tells hosts so).
+	textLockdownEnded = "lockdown ended"
+	bySchedule        = "schedule"
+	byInterlock       = "interlock"
 )
 
 // text is the text of the events of an access: what the decision notes and that

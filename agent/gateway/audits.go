@@ -20,12 +20,13 @@ type gathering struct {
 	next, end   site.EventSeq                 // everything before next was read
 	out         map[site.DoorID][]audit
 	first, last map[site.DoorID]site.EventSeq // of out
+	done        map[site.DoorID]bool          // no more of this one
 	total, full int
 }
 
 // begin finds from where on each device's audits are to be read.
 func (g *Gateway) begin(list []*link) *gathering {
-	r := &gathering{from: map[site.DoorID]site.EventSeq{}, out: map[site.DoorID][]audit{},
+	r := &gathering{from: map[site.DoorID]site.EventSeq{}, out: map[site.DoorID][]audit{}, done: map[site.DoorID]bool{},
 		first: map[site.DoorID]site.EventSeq{}, last: map[site.DoorID]site.EventSeq{}}
 	r.end = g.deps.Log.Last()
 	r.next = r.end + 1
@@ -44,18 +45,24 @@ func (g *Gateway) begin(list []*link) *gathering {
 func (r *gathering) add(g *Gateway, e *site.Event) {
 	r.next = e.Seq + 1
 	at, asked := r.from[e.Door]
-	if !asked || e.Seq < at || e.Seq > r.end || len(r.out[e.Door]) == maxAudits || r.total == maxAllAudits {
+	if !asked || e.Seq < at || e.Seq > r.end || r.done[e.Door] || r.total >= maxAllAudits {
 		return
 	}
-	source, a, ok := g.auditOf(e)
-	if !ok || source != sourceEdge {
+	source, list := g.auditsOf(e)
+	if len(list) == 0 || source != sourceEdge {
+		return
+	}
+	if len(r.out[e.Door])+len(list) > maxAudits {
+		r.done[e.Door] = true // those of one event stay together: it comes first in the next reading
+		r.full++
 		return
 	}
 	if r.first[e.Door] == 0 {
 		r.first[e.Door] = e.Seq
 	}
-	r.out[e.Door] = append(r.out[e.Door], a)
-	if r.total++; len(r.out[e.Door]) == maxAudits {
+	r.out[e.Door] = append(r.out[e.Door], list...)
+	if r.total += len(list); len(r.out[e.Door]) == maxAudits {
+		r.done[e.Door] = true
 		r.full++
 	}
 	r.last[e.Door] = e.Seq

@@ -48,9 +48,15 @@ var modes = map[string]string{
 	site.ModeLockdown.String(): "0500",
 }
 
-// commands are the codes of what somebody ordered and no mode tells of: the names
-// are those of the doors' commands.
-var commands = map[string]string{"unlock": "0F02", "release": "0501"}
+// Commands of which no mode tells, by the names of the doors' commands, and the text
+// of the mode event by which a door's lockdown is over, by whatever it ended.
+const (
+	unlock        = "unlock"
+	release       = "release"
+	lockdownEnded = "lockdown ended"
+)
+
+const lockdownEnd = "0501"
 
 // code returns the audit of an event: engage.md section 3, "What we tell a host".
 // It is false for an event that never leaves.
@@ -86,12 +92,21 @@ func code(e *site.Event, hideGrants bool) (source, text string, ok bool) {
 		}
 		return edge("0702")
 	case site.KindMode:
+		if e.Text == lockdownEnded {
+			return edge(lockdownEnd)
+		}
 		return edge(modes[e.Mode])
 	case site.KindCommand:
-		if e.Reason != "" {
-			return "", "", false // it was refused
+		switch {
+		case e.Reason != "": // it was refused
+		case e.Text == unlock:
+			return edge("0F02")
+		case e.Text == release && e.Mode != "":
+			// Of a lock on a line: the order has the mode, and no mode event follows.
+			// At a door it may have ended nothing.
+			return edge(lockdownEnd)
 		}
-		return edge(commands[e.Text])
+		return "", "", false
 	case site.KindPolicy:
 		return policyCode(e)
 	case site.KindClock:
@@ -123,17 +138,22 @@ func policyCode(e *site.Event) (source, text string, ok bool) {
 	return sourceEdge, "0601" + noData, true
 }
 
-// auditOf returns the audit of an event.
-func (g *Gateway) auditOf(e *site.Event) (source string, a audit, ok bool) {
+// auditsOf returns the audits of an event: one, or two where a lockdown gave way to
+// another mode; none of an event that never leaves.
+func (g *Gateway) auditsOf(e *site.Event) (source string, list []audit) {
 	source, text, ok := code(e, g.cfg.HideGrants)
 	if !ok {
-		return "", audit{}, false
+		return "", nil
 	}
-	a = audit{text, g.stamp(e.Time)}
+	a := audit{text, g.stamp(e.Time)}
 	if e.Kind == site.KindLockAudit && stamp.MatchString(e.LockTime) {
 		a.Time = e.LockTime // as it came
 	}
-	return source, a, true
+	list = append(list, a)
+	if now := modes[e.Mode]; now != "" && e.Kind == site.KindMode && e.Text == lockdownEnded {
+		list = append(list, audit{now + noData, a.Time})
+	}
+	return source, list
 }
 
 // stamp is a time as the site's wall clock shows it.
@@ -144,12 +164,19 @@ func (g *Gateway) stamp(t time.Time) string { return t.In(g.cfg.Zone).Format(sta
 // gateway itself. It is false for an event that never leaves, and for one of a door
 // that is no linked device. It does not block.
 func (g *Gateway) Convert(e site.Event) (source, eventType, deviceID, linkID, body string, ok bool) {
-	source, a, ok := g.auditOf(&e)
-	if !ok {
+	source, audits := g.auditsOf(&e)
+	if len(audits) == 0 {
 		return "", "", "", "", "", false
 	}
 	// All texts are of digits and letters: nothing needs an escape.
-	list := `"audits":[{"event":"` + a.Event + `","time":"` + a.Time + `"}]}}`
+	list := `"audits":[`
+	for i, a := range audits {
+		if i > 0 {
+			list += ","
+		}
+		list += `{"event":"` + a.Event + `","time":"` + a.Time + `"}`
+	}
+	list += "]}}"
 	if source == sourceGateway {
 		return source, "Audit", g.deviceID, "", `{"gateway":{` + list, true
 	}

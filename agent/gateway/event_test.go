@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,7 +59,9 @@ func TestConvert(t *testing.T) {
 		{mode(site.ModeFrozenSecured), "0F040000"},
 		{mode(site.ModeLockdown), "05000000"},
 		{mode(site.ModeDisabled), ""},
-		{site.Event{Kind: site.KindCommand, Text: "release"}, "05010000"},
+		{site.Event{Kind: site.KindMode, Mode: "disabled", Text: "lockdown ended"}, "05010000"},
+		{site.Event{Kind: site.KindCommand, Text: "release"}, ""},                          // it may have ended nothing
+		{site.Event{Kind: site.KindCommand, Text: "release", Mode: "secured"}, "05010000"}, // of a lock on a line
 		{site.Event{Kind: site.KindCommand, Text: "unlock"}, "0F020000"},
 		{site.Event{Kind: site.KindCommand, Text: "unlock", Reason: site.ReasonLockdown}, ""},
 		{site.Event{Kind: site.KindCommand, Text: "mode"}, ""},
@@ -205,5 +208,72 @@ func TestAuditsBounded(t *testing.T) {
 	r.log.add(site.Event{Kind: site.KindExit, Door: "vault"})
 	if _, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00001/audits", ""); len(auditsOf(t, body)) != 1 {
 		t.Errorf("got %s", body)
+	}
+}
+
+// TestLockdownEnds: what a door records when a lockdown is over (agent/door, TestCommands)
+// is told as that, with the mode that holds now; a release where there was no lockdown
+// is not told.
+func TestLockdownEnds(t *testing.T) {
+	mode := func(m site.Mode) site.Event { return site.Event{Kind: site.KindMode, Mode: m.String()} }
+	ends := func(m site.Mode) site.Event {
+		return site.Event{Kind: site.KindMode, Mode: m.String(), Text: "lockdown ended"}
+	}
+	released := site.Event{Kind: site.KindCommand, Text: "release"}
+	for _, tt := range []struct {
+		name string
+		in   []site.Event
+		want string
+	}{
+		{"by its end", []site.Event{mode(site.ModeLockdown), ends(site.ModeSecured)}, "0500 0501+0F01"},
+		{"by a release, into passage", []site.Event{mode(site.ModeLockdown), released, ends(site.ModePassage)}, "0500 0501+0F00"},
+		{"under a door that is disabled", []site.Event{mode(site.ModeLockdown), mode(site.ModeDisabled), released, ends(site.ModeDisabled)}, "0500 0501"},
+		{"a release without a lockdown", []site.Event{released}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			var told []string
+			for _, e := range tt.in {
+				e.Door = "front"
+				r.log.add(e)
+				if _, _, _, _, body, ok := r.Convert(e); ok {
+					told = append(told, codesOf(t, []byte(body)))
+				}
+			}
+			if got := strings.Join(told, " "); got != tt.want {
+				t.Errorf("told %q, want %q", got, tt.want)
+			}
+			_, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00000/audits", "")
+			if got := codesOf(t, body); got != strings.ReplaceAll(tt.want, " ", "+") {
+				t.Errorf("audits %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// codesOf returns the codes of the audits of a body.
+func codesOf(t *testing.T, body []byte) string {
+	t.Helper()
+	var codes []string
+	for _, a := range auditsOf(t, body) {
+		codes = append(codes, strings.TrimSuffix(a.Event, "0000"))
+	}
+	return strings.Join(codes, "+")
+}
+
+// TestAuditsOfOneEvent: the two audits of one event stay together where 2,000 are full.
+func TestAuditsOfOneEvent(t *testing.T) {
+	r := newRig(t, nil)
+	for range 1999 {
+		r.log.add(site.Event{Kind: site.KindDoorOpened, Door: "front"})
+	}
+	r.log.add(site.Event{Kind: site.KindMode, Door: "front", Mode: "secured", Text: "lockdown ended"})
+	r.log.add(site.Event{Kind: site.KindExit, Door: "front"})
+	for _, want := range []int{1999, 3, 0} {
+		_, body := r.Serve(t.Context(), "GET", "/edgeDevices/dev00000/audits", "")
+		if n := len(auditsOf(t, body)); n != want {
+			t.Errorf("%d audits, want %d", n, want)
+		}
+		r.want(t, "DELETE", "/edgeDevices/dev00000/audits", "", 200, "")
 	}
 }
