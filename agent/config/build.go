@@ -117,6 +117,11 @@ func (b *builder) base(c *Config, raw *rawFile) {
 	if n := len(c.StateDir) + len("/control.sock"); n > maxSocket {
 		b.errorf(raw.StateDir.at, "is too long: the path of control.sock in it has %d bytes, and a socket's has at most %d", n, maxSocket)
 	}
+	if b.opts.Folder != nil {
+		if err := b.opts.Folder(c.StateDir); err != nil {
+			b.errorf(raw.StateDir.at, "cannot be the state folder: %v", err)
+		}
+	}
 	c.Listen = Listen{HTTPS: raw.Listen.HTTPS.V, Devices: raw.Listen.Devices.V}
 	b.listeners(raw)
 	c.Clock = site.ClockAlwaysOnly

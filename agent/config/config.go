@@ -124,6 +124,10 @@ type ReaderMode struct {
 // KeyFile reads a key file: its content, at most 64 KiB of it, and its mode.
 type KeyFile func(path string) ([]byte, fs.FileMode, error)
 
+// Folder says why a path can be no folder: it, or what it is in, is something else. One
+// that is not there yet is none.
+type Folder func(path string) error
+
 // Options is what Parse must be told.
 type Options struct {
 	// Base is the folder that relative paths are relative to: the file's.
@@ -132,6 +136,8 @@ type Options struct {
 	Parts []Part
 	// KeyFile reads key files; without it every key file is a fault.
 	KeyFile KeyFile
+	// Folder judges the state folder; without it none is looked at.
+	Folder Folder
 }
 
 // keyID tells equal keys from different ones without keeping them.

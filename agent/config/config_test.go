@@ -266,6 +266,40 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestStateFolder: a state_dir that is no folder, and can be none, is a fault of its line.
+func TestStateFolder(t *testing.T) {
+	dir := t.TempDir()
+	file, settings := filepath.Join(dir, "file"), filepath.Join(dir, "site.yaml")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Mkdir(filepath.Join(dir, "folder"), 0o700),
+		os.Symlink("nowhere", filepath.Join(dir, "lost")), os.Symlink("folder", filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	for state, why := range map[string]string{
+		"folder": "", "folder/new/new": "", "link": "", "link/new": "",
+		"file": "DIR/file is no folder", "file/state": "DIR/file is no folder", "file/a/b": "DIR/file is no folder",
+		"lost": "DIR/lost is a link to nothing", "lost/state": "DIR/lost is a link to nothing",
+	} {
+		if err := os.WriteFile(settings, []byte(base+"state_dir: "+state+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		if why != "" {
+			want = []string{"DIR/site.yaml:8:12: error: state_dir: cannot be the state folder: " + why}
+		}
+		c, issues, err := config.Load(settings, config.Options{})
+		if err != nil || (c == nil) != (why != "") {
+			t.Errorf("%s: config %v, %v", state, c, err)
+		}
+		got := texts(issues)
+		for i := range got {
+			got[i] = strings.ReplaceAll(got[i], dir, "DIR")
+		}
+		if diff := cmp.Diff(want, got); len(want)+len(got) > 0 && diff != "" {
+			t.Errorf("%s (-want +got):\n%s", state, diff)
+		}
+	}
+}
+
 // TestNoKeyFiles checks that without a reader no device gets an empty key.
 func TestNoKeyFiles(t *testing.T) {
 	c, issues := config.Parse([]byte(base+"hive: {devices: [{name: a, key_file: k}]}\n"), "f", config.Options{})

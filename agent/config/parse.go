@@ -31,7 +31,8 @@ const (
 // Load reads and checks the settings file at path, and the key files that it
 // names. The error is for a file that could not be read (errors.Is with
 // fs.ErrNotExist and the like); all else is in the issues. opts.Base and
-// opts.KeyFile, where empty, become the file's folder and ReadKeyFile.
+// opts.KeyFile and opts.Folder, where empty, become the file's folder, ReadKeyFile and
+// CheckFolder.
 func Load(path string, opts Options) (*Config, []Issue, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -47,6 +48,9 @@ func Load(path string, opts Options) (*Config, []Issue, error) {
 	}
 	if opts.KeyFile == nil {
 		opts.KeyFile = ReadKeyFile
+	}
+	if opts.Folder == nil {
+		opts.Folder = CheckFolder
 	}
 	b, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
@@ -72,6 +76,22 @@ func ReadKeyFile(path string) ([]byte, fs.FileMode, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxKey))
 	return b, info.Mode(), err
+}
+
+// CheckFolder is the Folder of real paths. What may not be looked at is not judged.
+func CheckFolder(path string) error {
+	for at := path; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is no folder", at)
+		}
+		if _, lerr := os.Lstat(at); lerr == nil && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is a link to nothing", at)
+		}
+		if err == nil || at == filepath.Dir(at) {
+			return nil
+		}
+	}
 }
 
 // Parse checks the settings in src. name is the file's name in issues. The
