@@ -17,7 +17,7 @@ import (
 // event log sets, not that the cause is unknown.
 func TestAdvice(t *testing.T) {
 	ids := []string{spool.FaultWrite, spool.FaultDamaged, spool.FaultBudget, spool.FaultState, uplink.FaultID,
-		notify.Item("ops"), "task:https", "input.fire", "output.siren"}
+		notify.Item("ops"), "task:https", "listen.https", "input.fire", "output.siren"}
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestAdvice(t *testing.T) {
 			ids = append(ids, m[1])
 		}
 	}
-	if !slices.Contains(ids, "listen.https") || len(ids) < 20 {
+	if !slices.Contains(ids, "listen.certificate") || len(ids) < 20 {
 		t.Fatalf("found only %v", ids)
 	}
 	for _, id := range ids {

@@ -63,7 +63,8 @@ func (a *App) listen() error {
 	a.servers = append(a.servers, s)
 	cert, err := siteCertificate(a.cfg.StateDir, a.cfg.Site.Name, a.wifiLocks(), a.hw.Clock.Now())
 	if err != nil {
-		a.health.Set("listen.https", err.Error())
+		a.health.Set("listen.certificate", err.Error())
+		a.log.Error("the site's certificate cannot be used; https is not served", "err", err) // it names the file
 	} else {
 		a.cert = &cert
 		if w := lockWarning(a.cert); w != "" && a.wifiLocks() {
