@@ -222,13 +222,13 @@ func TestNoRoom(t *testing.T) {
 // TestManyRequests: more at once than one gateway is sent are answered or
 // refused, and the host goes on.
 func TestManyRequests(t *testing.T) {
-	n := start(t, nil)
+	n := start(t, func(c *host.Config) { c.Timeout = 30 * time.Second })
 	token := n.site()
 	n.connect(n.gateway(serialA))
 	client := n.client()
 	client.Transport.(*http.Transport).DisableKeepAlives = false
-	client.Transport.(*http.Transport).MaxConnsPerHost = 500
-	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 500
+	client.Transport.(*http.Transport).MaxConnsPerHost = 300
+	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 300
 	defer client.CloseIdleConnections()
 	const many = 3000
 	statuses := make(chan string, many)
