@@ -56,10 +56,7 @@ func (e *lockEnds) set(ctx context.Context, id site.DoorID, o site.DoorOverride)
 		e.ends[id] = o
 	}
 	e.mu.Unlock()
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
+	e.poke()
 	var kept site.DoorKept
 	if !o.Until.IsZero() {
 		kept.Override = &o
@@ -73,6 +70,14 @@ func (e *lockEnds) set(ctx context.Context, id site.DoorID, o site.DoorOverride)
 		return fmt.Errorf("%w: %w", door.ErrNotKept, err)
 	}
 	return nil
+}
+
+// poke has runEnds look at once.
+func (e *lockEnds) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
 }
 
 // due returns the locks whose modes have ended, and when the next one does; zero:
@@ -91,16 +96,19 @@ func (e *lockEnds) due(now time.Time) (ids []site.DoorID, next time.Time) {
 	return ids, next
 }
 
-// runEnds secures locks at the ends of their modes until ctx ends. One that is not
-// reached is tried again.
+// runEnds gives locks that are back what waits for them, and secures locks at the
+// ends of their modes, until ctx ends. One that is not reached is tried again.
 func (l *lockLines) runEnds(ctx context.Context) error {
 	failing := map[site.DoorID]bool{}
 	for {
+		wait := time.Hour
+		if l.runKept(ctx) {
+			wait = endAgain
+		}
 		now := l.ends.clock().Now
 		ids, next := l.ends.due(now)
-		wait := time.Hour
 		if !next.IsZero() {
-			wait = min(lookAgain, next.Sub(now))
+			wait = min(wait, lookAgain, next.Sub(now))
 		}
 		for _, id := range ids {
 			err := l.end(ctx, l.find(id))
@@ -124,11 +132,15 @@ func (l *lockLines) runEnds(ctx context.Context) error {
 	}
 }
 
-// end secures a lock whose mode has ended, unless another was ordered meanwhile.
+// end secures a lock whose mode has ended, unless another was ordered meanwhile: one
+// that waits for the lock comes in its place.
 func (l *lockLines) end(ctx context.Context, lock *config.Lock) error {
 	turn := l.turns[lock.ID]
 	turn.Lock()
 	defer turn.Unlock()
+	if _, waits := l.cache.get(lock.ID); waits {
+		return nil
+	}
 	if ids, _ := l.ends.due(l.ends.clock().Now); !slices.Contains(ids, lock.ID) {
 		return nil
 	}

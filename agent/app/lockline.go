@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type lockLines struct {
 	sink  *eventSink
 	log   *slog.Logger
 	ends  *lockEnds
+	cache *lockCache
 	turns map[site.DoorID]*sync.Mutex // held while a mode is ordered and its end noted
 }
 
@@ -37,6 +39,10 @@ func (a *App) newLockLines() *lockLines {
 		l.turns[l.locks[i].ID] = &sync.Mutex{}
 	}
 	l.ends = newLockEnds(a.store, a.clock.Clock, a.kept, func(id site.DoorID) bool { return l.find(id) != nil })
+	l.cache = openLockCache(smallFile(filepath.Join(a.cfg.StateDir, "lockcommands.json")), a.log, func(id site.DoorID) bool {
+		lock := l.find(id)
+		return lock != nil && lock.Serial != nil
+	})
 	return l
 }
 
@@ -63,13 +69,19 @@ func (l *lockLines) ask(ctx context.Context, lock *config.Lock, o link.Order) (l
 }
 
 // order does what a door does of an order, at a lock, and records it as a door
-// does.
+// does. What sets a mode takes the place of one that waits for the lock, whether or
+// not the lock does it.
 func (l *lockLines) order(ctx context.Context, lock *config.Lock, c door.Command) error {
-	if turn := l.turns[lock.ID]; turn != nil && c.Op != door.OpUnlock {
-		turn.Lock()
-		defer turn.Unlock()
+	if c.Op == door.OpUnlock {
+		return l.ordered(ctx, lock, c)
 	}
-	return l.ordered(ctx, lock, c)
+	turn := l.turns[lock.ID]
+	turn.Lock()
+	defer turn.Unlock()
+	if c.Until.IsZero() || c.Until.After(l.ends.clock().Now) { // else it is no order
+		l.forget(lock.ID)
+	}
+	return l.keep(lock, c, l.ordered(ctx, lock, c))
 }
 
 // ordered is order for who has the lock's turn.

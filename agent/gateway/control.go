@@ -19,6 +19,10 @@ const (
 	relockBounds = "Relock delay out of bounds"
 )
 
+// ErrCached is what Site.Command wraps when the device is away and gets the order when
+// it is back: 202.
+var ErrCached = errors.New("cached")
+
 // noLine is the answer to an order for a Wi-Fi lock.
 const noLine = "A Wi-Fi lock has no live line: it cannot be controlled now"
 
@@ -88,14 +92,18 @@ func (g *Gateway) control(ctx context.Context, r *request) reply {
 	case !r.link.live():
 		return message(400, noLine)
 	}
-	if err := g.deps.Site.Command(ctx, r.link.Door, c); err != nil {
+	switch err := g.deps.Site.Command(ctx, r.link.Door, c); {
+	case errors.Is(err, ErrCached):
+		return message(202, cached)
+	case err != nil:
 		return g.failed(err)
 	}
 	return reply{status: 200}
 }
 
 // controlAll orders the same of all devices at once: no door waits for a lock on a
-// line that is slow. Each is ordered, whatever another one answers; the answer is the first that was not 200, and says how many did it.
+// line that is slow. Each is ordered, whatever another one answers; the answer is the
+// first error, and says how many did it. Where none failed it is 202 if one was cached.
 func (g *Gateway) controlAll(ctx context.Context, r *request) reply {
 	c, fault := parseControl([]byte(r.body))
 	if fault != "" {
@@ -113,16 +121,22 @@ func (g *Gateway) controlAll(ctx context.Context, r *request) reply {
 	}
 	work.Wait()
 	var first error
-	done := 0
+	done, waits := 0, false
 	for i, err := range errs {
-		if err == nil {
+		switch {
+		case err == nil:
 			done++
-		} else if first == nil {
+		case errors.Is(err, ErrCached):
+			waits = true
+		case first == nil:
 			first = fmt.Errorf("%s: %w", all[i].linkID, err)
 		}
 	}
-	if first != nil {
+	switch {
+	case first != nil:
 		return g.failed(fmt.Errorf("%d of %d devices did it; %w", done, len(all), first))
+	case waits:
+		return message(202, cached)
 	}
 	return reply{status: 200}
 }
