@@ -35,6 +35,7 @@ func TestImportFaults(t *testing.T) {
 		{"no holder", ",H10301,1,2,,,,,,,,,,", "holder", "is missing"},
 		{"unknown format", "A,H99,1,2,,,,,,,,,,", "format", "not known"},
 		{"no format", "A,,1,2,,,,,,,,,,", "format", "missing"},
+		{"no facility", "A,H10301,,2,,,,,,,,,,", "facility", "is missing"},
 		{"card is text", "A,H10301,1,x,,,,,,,,,,", "card", "decimal"},
 		{"card too large", "A,H10301,1,65536,,,,,,,,,,", "card", ""},
 		{"raw with card", "A,raw,,2,26:26831000,,,,,,,,,", "card", "raw"},

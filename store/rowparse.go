@@ -136,6 +136,9 @@ func (p *rowParser) card(row *Row, out *parsed) error {
 			n.HasFacility = true
 		}
 		if bits, err = f.Encode(n); err != nil {
+			if !n.HasFacility && f.Spec().Facility.Len > 0 {
+				return fieldErr("facility", "is missing")
+			}
 			return fieldErr("card", "%w", err)
 		}
 		name, out.rec.Last2 = f.Name(), n.Last2()

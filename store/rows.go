@@ -84,6 +84,7 @@ type boundReader struct {
 
 var (
 	errRowTooLong  = fmt.Errorf("longer than %d bytes", maxRowBytes)
+	errFileEmpty   = errors.New("import: the file is empty")
 	errFileTooLong = fmt.Errorf("file is longer than %d bytes", MaxImportBytes)
 )
 
@@ -122,6 +123,9 @@ func NewCSV(r io.Reader) (*CSVRows, error) {
 	c := &CSVRows{b: b, r: csv.NewReader(br)}
 	c.r.ReuseRecord = true
 	head, err := c.r.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, errFileEmpty
+	}
 	if err != nil {
 		return nil, fmt.Errorf("import: header: %w", csvCause(err))
 	}
@@ -203,6 +207,9 @@ func NewJSON(r io.Reader) (*JSONRows, error) {
 	j.d = json.NewDecoder(j.b)
 	j.d.UseNumber()
 	t, err := j.d.Token()
+	if errors.Is(err, io.EOF) {
+		return nil, errFileEmpty
+	}
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", jsonCause(err))
 	}

@@ -195,6 +195,14 @@ func TestTransfer(t *testing.T) {
 		t.Errorf("%d %s%s", code, stdout, stderr)
 	}
 
+	empty := file("empty.csv", "")
+	if code, _, stderr := a.run("credential", "import", empty); code != 1 || stderr != "gatehouse: import: "+empty+": the file is empty\n" {
+		t.Errorf("%d %s", code, stderr)
+	}
+	if err := os.Remove(empty); err != nil {
+		t.Fatal(err)
+	}
+
 	if got, want := a.must("credential", "export"), "holder,format,function,ada,uses,level,rights,from,until\nBob,H10301,norm,false,,,front,,\n"; got != want {
 		t.Error(got)
 	}

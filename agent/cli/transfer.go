@@ -106,6 +106,9 @@ func (e *env) importFrom(ctx context.Context, c *control.Client, name string, in
 // importFault lists the records at fault, one a line.
 func (e *env) importFault(name string, err error) error {
 	refusal, ok := errors.AsType[*control.Refusal](err)
+	if ok { // the agent's own text may begin like ours
+		refusal.Text = strings.TrimPrefix(refusal.Text, "import: ")
+	}
 	if !ok || len(refusal.Faults) == 0 {
 		return fmt.Errorf("import: %s: %w", name, err)
 	}

@@ -27,7 +27,7 @@ type Wrong struct {
 }
 
 func refusalOf(err error) refused {
-	out := refused{Error: err.Error()}
+	out := refused{Error: said(err)}
 	if ie, ok := errors.AsType[*store.ImportError](err); ok {
 		for _, re := range ie.Records {
 			out.Faults = append(out.Faults, Wrong{re.Record, re.Field, re.Err.Error()})
@@ -38,6 +38,17 @@ func refusalOf(err error) refused {
 		out.Reached = &pe.Reached
 	}
 	return out
+}
+
+// said is the text of an error. A class in front of what says the same is left out:
+// "not found: holder "x": not found".
+func said(err error) string {
+	if list, ok := err.(interface{ Unwrap() []error }); ok { // of this one, not of one in it
+		if in := list.Unwrap(); len(in) == 2 && errors.Is(in[0], ErrNotFound) && errors.Is(in[1], store.ErrNotFound) {
+			return in[1].Error()
+		}
+	}
+	return err.Error()
 }
 
 // Errors that say whose fault a refusal is. Wrap them with %w.

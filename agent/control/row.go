@@ -204,6 +204,9 @@ func (r *Row) card(formats *card.Set, op *store.PutCredential) error {
 			return err
 		}
 		if op.Bits, err = f.Encode(n); err != nil {
+			if !n.HasFacility && f.Spec().Facility.Len > 0 {
+				return fieldError("facility", "is missing")
+			}
 			return fieldError("card", "%w", err)
 		}
 		op.Format, op.Last2 = f.Name(), n.Last2()

@@ -90,6 +90,8 @@ func TestWhoseFault(t *testing.T) {
 	}{
 		{fmt.Errorf("x: %w", control.ErrNotFound), 404}, {fmt.Errorf("x: %w", control.ErrRefused), 409}, {fmt.Errorf("x: %w", control.ErrInput), 400},
 		{fmt.Errorf("x: %w", control.ErrNotReady), 503}, {errors.New("x"), 500},
+		// What says by itself that it is not found says so once.
+		{fmt.Errorf("%w: %w", control.ErrNotFound, fmt.Errorf("x: %w", store.ErrNotFound)), 404},
 	} {
 		h.fail = tt.err
 		if status, text := a.ask("POST", "/v1/doors/front/lock", ""); status != tt.want || !strings.Contains(text, `{"error":"x`) {
@@ -170,6 +172,7 @@ func TestBadInput(t *testing.T) {
 
 		{"GET", "/v1/credentials?state=lost", "", 400, "state"},
 		{"GET", "/v1/credentials?source=x", "", 400, "source"},
+		{"GET", "/v1/credentials/export?state=x", "", 400, "want active, blocked, revoked or all"},
 		{"GET", "/v1/credentials?door=attic", "", 404, "attic"},
 		{"GET", "/v1/credentials?holder=nobody", "", 404, "nobody"},
 		{"GET", "/v1/credentials/zzzz", "", 404, "zzzz"},
@@ -181,6 +184,7 @@ func TestBadInput(t *testing.T) {
 		{"POST", "/v1/credentials", add(`"facility":1`), 400, "format: is missing"},
 		{"POST", "/v1/credentials", add(`"format":"H1"`), 400, "format"},
 		{"POST", "/v1/credentials", add(`"format":"H10301","facility":1,"card":"x"`), 400, "card"},
+		{"POST", "/v1/credentials", add(`"format":"H10301","card":1`), 400, `{"error":"facility: is missing"}`},
 		{"POST", "/v1/credentials", add(`"format":"H10301","facility":"x","card":1`), 400, "facility"},
 		{"POST", "/v1/credentials", add(`"format":"H10301","facility":256,"card":1`), 400, "at most 255"},
 		{"POST", "/v1/credentials", add(`"format":"H10301","bits":"8:01"`), 400, "bits"},

@@ -156,6 +156,11 @@ func (s *server) exportCredentials(w http.ResponseWriter, r *http.Request) error
 		v.Set("state", site.CredentialActive.String())
 	case allStates:
 		v.Del("state")
+	default:
+		var known site.CredentialState
+		if err := known.UnmarshalText([]byte(v.Get("state"))); err != nil || known == site.CredentialInvalid {
+			return fmt.Errorf("%w: state %.32q: want active, blocked, revoked or all", ErrInput, v.Get("state"))
+		}
 	}
 	f, err := credentialFilter(r, st, v)
 	if err != nil {

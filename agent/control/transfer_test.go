@@ -72,7 +72,8 @@ func TestImportRefused(t *testing.T) {
 	}{
 		{"format", "?format=xml", people, 400, "csv or json", nil},
 		{"flag", "?dry_run=perhaps", people, 400, "dry_run", nil},
-		{"empty", "", "", 400, "header", nil},
+		{"empty", "", "", 400, `{"error":"import: the file is empty"}`, nil},
+		{"empty JSON", "?format=json", " \n", 400, `{"error":"import: the file is empty"}`, nil},
 		{"unknown column", "", "holder,shoe\n", 400, "shoe", nil},
 		{"not JSON", "?format=json", people, 400, "import", nil},
 		{"records", "", people + "Dan,H10301,999,1,front,,\nEd,H10301,9,1,attic,,\n", 400, "record 4",
