@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -205,13 +206,13 @@ func (s *lockSite) did(want ...string) {
 	}
 }
 
-// modes returns the modes of the lock's mode events, with who ordered them.
-func (s *lockSite) modes() (out []string) {
+// orders returns the lock's commands and modes in the log.
+func (s *lockSite) orders() (out []string) {
 	s.t.Helper()
 	time.Sleep(2 * time.Second) // they are in the log
 	err := s.a.spool.Scan(context.Background(), s.a.spool.First(), s.a.spool.Last(), func(ev site.Event) bool {
-		if ev.Kind == site.KindMode && ev.Door == "vault" {
-			out = append(out, ev.Mode+" "+ev.By)
+		if (ev.Kind == site.KindMode || ev.Kind == site.KindCommand) && ev.Door == "vault" {
+			out = append(out, fmt.Sprintf("%s %q %q %s", ev.Kind, ev.Mode, ev.Text, ev.By))
 		}
 		return true
 	})
@@ -252,7 +253,8 @@ func TestLockCache(t *testing.T) {
 		s.did()
 		s.lock.goes(false)
 		s.did("frozen_secured")
-		if d := cmp.Diff([]string{"passage iphost", "frozen_secured iphost"}, s.modes()); d != "" {
+		if d := cmp.Diff([]string{`command "passage" "mode" iphost`, `mode "passage" "" iphost`,
+			`command "frozen_secured" "mode" iphost`, `mode "frozen_secured" "" iphost`}, s.orders()); d != "" {
 			t.Errorf("events (-want +got):\n%s", d)
 		}
 		s.restart()

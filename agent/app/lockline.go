@@ -86,20 +86,17 @@ func (l *lockLines) order(ctx context.Context, lock *config.Lock, c door.Command
 
 // ordered is order for who has the lock's turn.
 func (l *lockLines) ordered(ctx context.Context, lock *config.Lock, c door.Command) error {
-	o, ev := link.Order{Op: link.OrderMode}, site.Event{Kind: site.KindMode, Door: lock.ID, By: c.By, Until: c.Until}
 	if !c.Until.IsZero() && !c.Until.After(l.ends.clock().Now) {
 		return fmt.Errorf("%w: the end has passed", door.ErrCommand)
 	}
+	o := link.Order{Op: link.OrderMode}
 	switch c.Op {
 	case door.OpUnlock:
 		o = link.Order{Op: link.OrderUnlock, For: c.For}
 		if o.For == 0 {
 			o.For = lockUnlock
 		}
-		ev.Kind, ev.Text = site.KindCommand, c.Op.String()
-	case door.OpRelease:
-		ev.Kind, ev.Text = site.KindCommand, c.Op.String()
-	case door.OpLock, door.OpAuto:
+	case door.OpLock, door.OpAuto, door.OpRelease:
 	case door.OpMode:
 		o.Mode = c.Mode
 	case door.OpLockdown:
@@ -107,18 +104,38 @@ func (l *lockLines) ordered(ctx context.Context, lock *config.Lock, c door.Comma
 	default:
 		return fmt.Errorf("%w: a lock on a line does not know %s", door.ErrCommand, c.Op)
 	}
-	if o.Op == link.OrderMode {
-		ev.Mode = o.Mode.String()
-	}
 	_, err := l.ask(ctx, lock, o)
 	if err == nil {
-		l.sink.Append(ev)
+		l.record(lock.ID, c, o)
 	}
 	if o.Op == link.OrderMode && (err == nil || errors.Is(err, link.ErrNoAnswer) && !c.Until.IsZero()) {
 		// A lock that gave no answer may have done it: then it ends all the same.
 		err = errors.Join(err, l.ends.set(ctx, lock.ID, site.DoorOverride{Mode: o.Mode, Until: c.Until, By: c.By}))
 	}
 	return err
+}
+
+// lockdownEnded is the text of a mode event by which a lockdown is over, as of a door.
+const lockdownEnded = "lockdown ended"
+
+// record records what a lock did as a door does: the command, and the mode that holds
+// by it. The end of a mode is nobody's command.
+func (l *lockLines) record(id site.DoorID, c door.Command, o link.Order) {
+	if c.By != byEnd {
+		ev := site.Event{Kind: site.KindCommand, Door: id, Text: c.Op.String(), By: c.By, Until: c.Until}
+		if c.Op == door.OpMode {
+			ev.Mode = o.Mode.String()
+		}
+		l.sink.Append(ev)
+	}
+	if o.Op != link.OrderMode {
+		return
+	}
+	ev := site.Event{Kind: site.KindMode, Door: id, Mode: o.Mode.String(), By: c.By, Until: c.Until}
+	if c.Op == door.OpRelease {
+		ev.Text = lockdownEnded
+	}
+	l.sink.Append(ev)
 }
 
 // command gives a lock a command and puts a refusal in control's words.
