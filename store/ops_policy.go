@@ -27,7 +27,7 @@ func (o PutLevel) apply(c *change) (string, string, error) {
 			return "", "", err
 		}
 	}
-	if err := c.checkRights(l.Rights); err != nil {
+	if err := c.checkRights(l.Rights, nil); err != nil {
 		return "", "", err
 	}
 	text := "level " + string(l.ID) + " set"

@@ -107,10 +107,11 @@ func (o AddRight) apply(c *change) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
+	had := slices.DeleteFunc(slices.Clone(rec.Rights), func(r site.Right) bool { return r == o.Right })
 	if !slices.Contains(rec.Rights, o.Right) {
 		rec.Rights = append(slices.Clone(rec.Rights), o.Right)
 	}
-	if err := c.checkRights(rec.Rights); err != nil {
+	if err := c.checkRights(rec.Rights, had); err != nil {
 		return "", "", err
 	}
 	return string(o.ID), credText(o.ID, rec, "right added: "+rightText(o.Right)), c.putCredential(&key, rec)
