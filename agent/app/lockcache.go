@@ -28,8 +28,8 @@ type lockCache struct {
 	behind bool // the file has not what modes has
 }
 
-// openLockCache takes up what was kept of the locks. What cannot be read is
-// forgotten: nobody knows what it was.
+// openLockCache takes up what was kept of the locks. A file that cannot be read is
+// set aside and forgotten: nobody knows what it was.
 func openLockCache(file smallFile, log *slog.Logger, onLine func(site.DoorID) bool) *lockCache {
 	c := &lockCache{file: file, modes: map[site.DoorID]site.DoorOverride{}}
 	data, err := file.Load()
@@ -37,8 +37,11 @@ func openLockCache(file smallFile, log *slog.Logger, onLine func(site.DoorID) bo
 		err = json.Unmarshal(data, &c.modes)
 	}
 	if err != nil {
-		log.Error("the commands that wait for locks could not be read; they are forgotten", "file", string(file), "err", err)
-		c.modes, c.behind = map[site.DoorID]site.DoorOverride{}, true
+		log.Error("the commands that wait for locks could not be read; they are forgotten", "file", string(file), "aside", setAside(string(file)), "err", err)
+		c.modes, c.behind = nil, true
+	}
+	if c.modes == nil {
+		c.modes = map[site.DoorID]site.DoorOverride{}
 	}
 	for id := range c.modes {
 		if !onLine(id) {

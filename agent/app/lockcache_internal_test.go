@@ -381,6 +381,15 @@ func TestLockCacheFile(t *testing.T) {
 	if got, err := os.ReadFile(string(file)); err != nil || string(got) != "{}" {
 		t.Errorf("the file is %q %v", got, err)
 	}
+	if list, err := os.ReadDir(filepath.Join(dir, "state", "quarantine")); err != nil || len(list) != 1 {
+		t.Errorf("set aside: %v %v", list, err)
+	}
+	if err := os.WriteFile(string(file), []byte("null"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c = open(); c.put("vault", passage) != nil || len(c.locks()) != 1 {
+		t.Errorf("after null: %v", c.locks())
+	}
 	if err := errors.Join(os.RemoveAll(filepath.Dir(string(file))), os.WriteFile(filepath.Dir(string(file)), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}

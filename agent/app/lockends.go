@@ -38,11 +38,31 @@ type lockEnds struct {
 func newLockEnds(s *store.Store, clock func() site.Clock, kept map[site.DoorID]site.DoorKept, isLock func(site.DoorID) bool) *lockEnds {
 	e := &lockEnds{store: s, clock: clock, ends: map[site.DoorID]site.DoorOverride{}, wake: make(chan struct{}, 1)}
 	for id, k := range kept {
-		if o := k.Override; o != nil && isLock(id) && !o.Until.IsZero() {
+		if o := inForce(k); o != nil && isLock(id) && !o.Until.IsZero() {
 			e.ends[id] = *o
 		}
 	}
 	return e
+}
+
+// inForce is what holds of what was kept: a lock has one mode, that of the last
+// order. The store has it as Override; what the event log tells is taken apart as a
+// door has it.
+func inForce(k site.DoorKept) *site.DoorOverride {
+	switch {
+	case k.Lockdown != nil:
+		return k.Lockdown
+	case k.Freeze != nil:
+		return k.Freeze
+	}
+	return k.Override
+}
+
+// until returns the end of a lock's mode; zero: none.
+func (e *lockEnds) until(id site.DoorID) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ends[id].Until
 }
 
 // set notes the end of a lock's mode, or that it has none. It returns when that is

@@ -24,19 +24,30 @@ func TestLockEnds(t *testing.T) {
 		"vault": {Override: &site.DoorOverride{Mode: site.ModePassage, Until: now.Add(time.Minute), By: "cli"}},
 		"front": {Override: &site.DoorOverride{Mode: site.ModePassage, Until: now.Add(time.Second), By: "cli"}},
 		"attic": {Override: &site.DoorOverride{Mode: site.ModePassage, By: "cli"}},
+		// From the event log, where what is weaker stays below.
+		"cellar": {Freeze: &site.DoorOverride{Mode: site.ModeFrozenPassage, Until: now.Add(time.Hour), By: "cli"}},
+		"safe": {Freeze: &site.DoorOverride{Mode: site.ModeFrozenSecured, By: "cli"},
+			Override: &site.DoorOverride{Mode: site.ModePassage, Until: now.Add(time.Second), By: "cli"}},
+		"store": {Lockdown: &site.DoorOverride{Mode: site.ModeLockdown, Until: now.Add(2 * time.Hour), By: "cli"},
+			Freeze: &site.DoorOverride{Mode: site.ModeFrozenPassage, Until: now.Add(time.Second), By: "cli"}},
 	}
 	e := newLockEnds(nil, clock, kept, func(id site.DoorID) bool { return id != "front" })
 	if ids, next := e.due(now); len(ids) != 0 || !next.Equal(now.Add(time.Minute)) {
 		t.Fatalf("due at the start: %v, next %v", ids, next)
 	}
-	if ids, next := e.due(now.Add(time.Minute)); len(ids) != 1 || ids[0] != "vault" || !next.IsZero() {
+	if ids, next := e.due(now.Add(time.Minute)); len(ids) != 1 || ids[0] != "vault" || !next.Equal(now.Add(time.Hour)) {
 		t.Fatalf("due at the end: %v, next %v", ids, next)
+	}
+	for id, want := range map[site.DoorID]time.Time{"vault": now.Add(time.Minute), "cellar": now.Add(time.Hour), "safe": {}, "store": now.Add(2 * time.Hour), "attic": {}} {
+		if got := e.until(id); !got.Equal(want) {
+			t.Errorf("%s: until %v, want %v", id, got, want)
+		}
 	}
 	ctx := context.Background()
 	if err := e.set(ctx, "vault", site.DoorOverride{Mode: site.ModeSecured, By: "cli"}); !errors.Is(err, door.ErrNotKept) {
 		t.Errorf("set without a store: %v", err)
 	}
-	if ids, _ := e.due(now.Add(time.Hour)); len(ids) != 0 {
+	if ids, _ := e.due(now.Add(time.Hour)); len(ids) != 1 || ids[0] != "cellar" {
 		t.Errorf("due after it was secured: %v", ids)
 	}
 	if err := e.set(ctx, "attic", site.DoorOverride{Mode: site.ModeSecured, By: "cli"}); err != nil {

@@ -259,7 +259,7 @@ func (s siteDoors) Inputs(id site.DoorID) (control.Inputs, error) {
 	case err != nil:
 		return control.Inputs{}, fmt.Errorf("lock %s: %w: %w", id, control.ErrNotReady, err)
 	}
-	in := control.Inputs{Door: id, Open: &r.Open, Tamper: &r.Tamper, Locked: r.Locked}
+	in := control.Inputs{Door: id, Open: &r.Open, Tamper: &r.Tamper, Locked: r.Locked, Until: s.locks.ends.until(id)}
 	if r.ModeKnown {
 		in.Mode = &r.Mode
 	}

@@ -100,7 +100,7 @@ func askLock(ctx context.Context, c *control.Client, l *control.LockView) (site.
 	if err := c.Get(ctx, doorPath(string(l.ID), "inputs"), nil, &in); err != nil {
 		return site.DoorStatus{}, err
 	}
-	d := site.DoorStatus{ID: l.ID, Name: l.Name, Locked: in.Locked, Open: in.Open != nil && *in.Open, Alarm: l.Alarm}
+	d := site.DoorStatus{ID: l.ID, Name: l.Name, Locked: in.Locked, Open: in.Open != nil && *in.Open, Alarm: l.Alarm, Until: in.Until}
 	heard, err := site.ParseMode(l.Mode)
 	switch {
 	case in.Mode != nil:

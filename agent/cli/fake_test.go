@@ -52,6 +52,7 @@ type agent struct {
 	log    *storetest.Log
 
 	fire    firePanel
+	until   time.Time // the end of a lock's mode
 	locks   lockRack
 	inputs  []control.InputStatus // set before the first command
 	outputs []control.OutputStatus
@@ -210,7 +211,7 @@ func (a *agent) each(t control.Target, what string) (out []site.DoorID, err erro
 
 func (a *agent) Inputs(id site.DoorID) (control.Inputs, error) {
 	open := false
-	return control.Inputs{Door: id, Open: &open, Locked: true}, a.command(id, "inputs")
+	return control.Inputs{Door: id, Open: &open, Locked: true, Until: a.until}, a.command(id, "inputs")
 }
 
 func (a *agent) Status(context.Context) control.Status {

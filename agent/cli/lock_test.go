@@ -284,6 +284,10 @@ func TestLockCommands(t *testing.T) {
 			t.Errorf("%s: %s", args, got)
 		}
 	}
+	a.until = time.Date(2099, 11, 22, 18, 0, 0, 0, time.UTC)
+	if got := lines(a.must("door", "show", "vault")); !strings.HasSuffix(got[1], "-      2099-11-22 18:00:00") {
+		t.Errorf("a mode with an end: %q", got)
+	}
 	for _, args := range []string{"door unlock room5", "door lock room5", "door mode room5 passage", "door mode room5 auto", "door show room5", "door test room5"} {
 		if code, stdout, stderr := a.run(strings.Fields(args)...); code != 1 || stdout != "" || !strings.Contains(stderr, "has no live line") {
 			t.Errorf("%s: %d %s%s", args, code, stdout, stderr)

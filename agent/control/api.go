@@ -48,6 +48,7 @@ type Inputs struct {
 	Secure *bool       `json:"secure,omitempty"` // nil: no bond sensor
 	Locked bool        `json:"locked"`
 	Mode   *site.Mode  `json:"mode,omitempty"` // of a lock on a serial line, where it says so
+	Until  time.Time   `json:"until,omitzero"` // the end of such a lock's mode
 }
 
 // Reports is what control needs to tell how the agent is.

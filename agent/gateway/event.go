@@ -102,8 +102,8 @@ func code(e *site.Event, hideGrants bool) (source, text string, ok bool) {
 		case e.Text == unlock:
 			return edge("0F02")
 		case e.Text == release && e.Mode != "":
-			// Of a lock on a line: the order has the mode, and no mode event follows.
-			// At a door it may have ended nothing.
+			// Of a lock on a line, as earlier builds recorded it: the order had
+			// the mode, and no mode event followed. At a door it may have ended nothing.
 			return edge(lockdownEnd)
 		}
 		return "", "", false

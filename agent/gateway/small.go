@@ -73,7 +73,8 @@ func (g *Gateway) deleteConfig(ctx context.Context, r *request) reply {
 	return reply{status: 200}
 }
 
-// cached is the answer to what a Wi-Fi lock gets at its next call.
+// cached is the answer to what a Wi-Fi lock gets at its next call, and a lock on a
+// line when it is back.
 const cached = "Command cached"
 
 // putGatewayConfig takes the network that a host asks for. genGatewayConfig is not
