@@ -65,6 +65,13 @@ func (e *lockEnds) until(id site.DoorID) time.Time {
 	return e.ends[id].Until
 }
 
+// mode returns the mode of a lock that has an end, over or not; else secured.
+func (e *lockEnds) mode(id site.DoorID) site.Mode {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ends[id].Mode
+}
+
 // set notes the end of a lock's mode, or that it has none. It returns when that is
 // kept; the mode holds in any case.
 func (e *lockEnds) set(ctx context.Context, id site.DoorID, o site.DoorOverride) error {

@@ -132,7 +132,7 @@ func (l *lockLines) record(id site.DoorID, c door.Command, o link.Order) {
 		return
 	}
 	ev := site.Event{Kind: site.KindMode, Door: id, Mode: o.Mode.String(), By: c.By, Until: c.Until}
-	if c.Op == door.OpRelease {
+	if c.Op == door.OpRelease || c.By == byEnd && l.ends.mode(id) == site.ModeLockdown {
 		ev.Text = lockdownEnded
 	}
 	l.sink.Append(ev)
