@@ -77,7 +77,7 @@
 //
 // bbolt checksums its meta pages only, so every value carries a CRC-32C over its
 // bucket, key and payload. All reads run with faults of the memory map and
-// panics turned into errors that match ErrFault. A file of up to 32 MiB is
+// panics turned into errors that match ErrFault. A file of up to 2 MiB is
 // checked whole before Open returns, a larger one by Run soon after start. The
 // check reads the file by itself, without bbolt (pages.go). The copy is checked
 // in the same way soon after start and every day; a damaged one is set aside,

@@ -29,9 +29,9 @@ const (
 	stageName      = "import.stage"
 )
 
-// fullCheckAtOpen is the largest file that Open checks whole before it
-// returns; a larger one is checked by Run.
-const fullCheckAtOpen = 32 << 20
+// fullCheckAtOpen is the largest file that Open checks whole before it returns, for
+// which doors wait; a larger one is checked by Run.
+const fullCheckAtOpen = 2 << 20
 
 // Store is the open store. Its methods may be called from any goroutine.
 type Store struct {
